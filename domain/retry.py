@@ -1,0 +1,28 @@
+"""How long to wait before another attempt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Exponential back-off with full jitter.
+
+    Source: Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    """
+
+    delay_seconds: float = 60.0
+    delay_seconds_max: float = 3600.0
+
+    def ceiling_seconds(self, failures: int) -> float:
+        """The longest wait after so many failures, counted from 1."""
+        doublings = min(failures - 1, 62)
+        return float(min(self.delay_seconds * 2**doublings, self.delay_seconds_max))
+
+    def backoff_seconds(self, failures: int, jitter: float, least_seconds: float = 0.0) -> float:
+        """The wait after so many failures; `jitter` in [0, 1] spreads it from nothing to the ceiling.
+
+        `least_seconds` is what the other side asked for (Retry-After); it is never undercut.
+        """
+        return max(jitter * self.ceiling_seconds(failures), least_seconds)

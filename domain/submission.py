@@ -1,0 +1,123 @@
+"""From what a sender wrote to the fact that accepts it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from domain.catalogue import Catalogue, TaskType
+from domain.errors import Flaw, InvalidSubmission, UnknownTaskType
+from schemas.events import NAMESPACE, TaskSubmitted
+from schemas.submission import Submission
+
+#: What a task id may be as a path segment, a Kafka key and a file name.
+TASK_ID_LENGTH_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionDefaults:
+    """What a submission that leaves a field out gets."""
+
+    timeout_seconds: float = 300.0
+    max_retries: int = 3
+
+
+def submitted(
+    document: Mapping[str, Any] | bytes | str,
+    catalogue: Catalogue,
+    *,
+    at: datetime,
+    new_id: str,
+    defaults: SubmissionDefaults,
+    source: str,
+    idempotency_key: str | None = None,
+    traceparent: str | None = None,
+) -> TaskSubmitted:
+    """The fact that accepts a submission, given as a parsed object or as JSON text.
+
+    The task id is the sender's `id`, else derived from tenant and idempotency key, else `new_id`.
+
+    Raises:
+        InvalidSubmission: it does not fit the shape, its type is unknown, or its payload does not fit the type.
+    """
+    submission = _parse(document)
+    task_type = _task_type(submission, catalogue)
+    payload = _payload(submission, task_type)
+    task_id = submission.id or derived_id(submission.tenant, idempotency_key) or new_id
+    timeout = submission.timeout if submission.timeout is not None else defaults.timeout_seconds
+    retries = submission.max_retries if submission.max_retries is not None else defaults.max_retries
+    return TaskSubmitted(
+        task_id=task_id,
+        occurred_at=at,
+        type=task_type.name,
+        resource_class=task_type.resource_class,
+        routing_key=(submission.model or "default") if task_type.routed_by_model else task_id,
+        tenant=submission.tenant,
+        priority=submission.priority,
+        payload=payload,
+        model=submission.model,
+        timeout_seconds=timeout,
+        attempts_max=retries + 1,
+        run_at=submission.run_at if submission.run_at and submission.run_at > at else None,
+        metadata=_json_text(submission.metadata, "/metadata"),
+        callback_url=str(submission.callback_url) if submission.callback_url else None,
+        source=source,
+        traceparent=traceparent,
+    )
+
+
+def derived_id(tenant: str, idempotency_key: str | None) -> str | None:
+    """The id that a tenant's idempotency key stands for: the same key is the same task."""
+    if not idempotency_key:
+        return None
+    return str(uuid.uuid5(NAMESPACE, f"{tenant}\n{idempotency_key}"))
+
+
+def _parse(document: Mapping[str, Any] | bytes | str) -> Submission:
+    try:
+        if isinstance(document, bytes | str):
+            return Submission.model_validate_json(document)
+        return Submission.model_validate(document)
+    except ValidationError as error:
+        raise InvalidSubmission(flaws_of(error)) from error
+
+
+def _task_type(submission: Submission, catalogue: Catalogue) -> TaskType:
+    try:
+        return catalogue[submission.type]
+    except UnknownTaskType as error:
+        raise InvalidSubmission([Flaw("/type", str(error))]) from error
+
+
+def _payload(submission: Submission, task_type: TaskType) -> str:
+    """The sender's own payload, checked but not rewritten: handlers parse it again with the same model."""
+    try:
+        task_type.payload.model_validate(submission.payload)
+    except ValidationError as error:
+        raise InvalidSubmission(flaws_of(error, "/payload")) from error
+    return _json_text(submission.payload, "/payload")
+
+
+def _json_text(value: Mapping[str, Any], pointer: str) -> str:
+    try:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise InvalidSubmission([Flaw(pointer, "numbers must be finite: NaN and Infinity are not JSON")]) from error
+
+
+def flaws_of(error: ValidationError, under: str = "") -> list[Flaw]:
+    """Pydantic's findings with JSON pointers (RFC 6901); values are left out, since they may be secret."""
+    return [
+        Flaw(under + "".join(f"/{_escaped(part)}" for part in finding["loc"]), finding["msg"])
+        for finding in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+
+
+def _escaped(part: int | str) -> str:
+    return str(part).replace("~", "~0").replace("/", "~1")

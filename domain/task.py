@@ -1,0 +1,180 @@
+"""One task: its state, and how facts change it.
+
+A task's facts come from several writers through two topics, so a reader can meet them late, twice, or from an owner
+that has already been replaced. `evolve` gives one answer all the same:
+
+- `(run, epoch, sequence)` orders the facts of a task; what is not newer than the state is ignored. A zombie's late
+  result has an old epoch, so it is on record and without effect.
+- A terminal state absorbs whatever else its run may bring; only TaskSubmitted with a higher run leaves it.
+- A fact of a higher epoch is a takeover: its owner has folded the log and its word stands, whatever came before.
+  Within one epoch the table of `domain.states` must hold, or the history is corrupt.
+- TaskSubmitted may be read after the facts that follow from it: it then only fills in what the task is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from domain.errors import CorruptHistory
+from domain.states import STATE_AFTER, TERMINAL, TRANSITIONS, TaskStatus
+from schemas import codec, events
+from schemas.events import LifecycleEvent, TaskEvent, TaskSubmitted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskState:
+    """What the facts so far add up to. `status` is None until the first one."""
+
+    task_id: str
+    status: TaskStatus | None = None
+    run: int = 0
+    epoch: int = 0
+    sequence: int = 0
+    #: Number of the last attempt that started.
+    attempt: int = 0
+    #: Attempts handed back by owner or handler, which do not count.
+    attempts_returned: int = 0
+    #: Attempts that died with their owner.
+    attempts_lost: int = 0
+    submission: TaskSubmitted | None = None
+    #: When a scheduled retry, or held work, may go on.
+    due_at: datetime | None = None
+    #: What a handler left at its last checkpoint.
+    checkpoint: str | None = None
+    result: str | None = None
+    error_code: str | None = None
+    error_detail: str | None = None
+    submitted_at: datetime | None = None
+    queued_at: datetime | None = None
+    #: Start of the latest attempt.
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def version(self) -> tuple[int, int, int]:
+        """Order of the last fact that counted."""
+        return (self.run, self.epoch, self.sequence)
+
+    @property
+    def terminal(self) -> bool:
+        """Nothing but a retry by hand can follow."""
+        return self.status in TERMINAL
+
+    @property
+    def attempts_used(self) -> int:
+        """Attempts of this run that count against its budget."""
+        before = self.submission.attempts_before if self.submission else 0
+        return self.attempt - before - self.attempts_returned
+
+    @property
+    def attempts_left(self) -> bool:
+        """Whether this run may be tried again."""
+        return self.submission is not None and self.attempts_used < self.submission.attempts_max
+
+
+def fold(task_id: str, facts: Iterable[TaskEvent]) -> TaskState:
+    """The state that a task's facts add up to.
+
+    Raises:
+        CorruptHistory: see `evolve`.
+    """
+    state = TaskState(task_id=task_id)
+    for fact in facts:
+        state = evolve(state, fact)
+    return state
+
+
+def evolve(state: TaskState, fact: TaskEvent) -> TaskState:
+    """The state after one more fact; the very same object where the fact changes nothing.
+
+    Raises:
+        CorruptHistory: the fact is newer than the state but may not follow it.
+    """
+    if isinstance(fact, TaskSubmitted):
+        return _submitted(state, fact)
+    if fact.version <= state.version:
+        return state
+    if fact.run > state.run:
+        state = _new_run(state, fact.run)
+    elif state.terminal:
+        return state
+    _check_order(state, fact)
+    return _apply(state, fact)
+
+
+def _submitted(state: TaskState, fact: TaskSubmitted) -> TaskState:
+    if fact.run < state.run or (fact.run == state.run and state.submission is not None):
+        return state
+    if fact.run > state.run:
+        state = replace(_new_run(state, fact.run), status=TaskStatus.SUBMITTED)
+    return replace(
+        state,
+        submission=fact,
+        submitted_at=fact.occurred_at,
+        attempt=max(state.attempt, fact.attempts_before),
+    )
+
+
+def _new_run(state: TaskState, run: int) -> TaskState:
+    return TaskState(task_id=state.task_id, run=run, attempt=state.attempt)
+
+
+def _check_order(state: TaskState, fact: LifecycleEvent) -> None:
+    takeover = fact.epoch > state.epoch
+    if state.status is not None and not takeover and fact.TYPE not in TRANSITIONS[state.status]:
+        raise CorruptHistory(state.task_id, state.status, fact.TYPE, fact.version)
+
+
+def _apply(state: TaskState, fact: LifecycleEvent) -> TaskState:
+    state = replace(
+        state,
+        status=STATE_AFTER[fact.TYPE],
+        epoch=fact.epoch,
+        sequence=fact.sequence,
+        attempt=max(state.attempt, fact.attempt),
+        due_at=None,
+    )
+    at = fact.occurred_at
+    match fact:
+        case events.TaskQueued():
+            return replace(state, queued_at=at)
+        case events.TaskHeld(until=until):
+            return replace(_described(state, fact), due_at=until)
+        case events.TaskStarted():
+            return replace(state, started_at=at)
+        case events.TaskYielded(checkpoint=checkpoint):
+            return replace(state, queued_at=at, attempts_returned=state.attempts_returned + 1, checkpoint=checkpoint)
+        case events.TaskReleased():
+            return replace(state, queued_at=at, attempts_returned=state.attempts_returned + 1)
+        case events.TaskAttemptLost():
+            return replace(state, queued_at=at, attempts_lost=state.attempts_lost + 1)
+        case events.TaskRetryScheduled(due_at=due_at, error_code=code, error_detail=detail):
+            return replace(state, due_at=due_at, error_code=code, error_detail=detail)
+        case events.TaskCancelRequested():
+            return state
+        case events.TaskCompleted(result=result):
+            return replace(state, finished_at=at, result=result, error_code=None, error_detail=None)
+        case events.TaskFailed(error_code=code, error_detail=detail):
+            return replace(state, finished_at=at, error_code=code, error_detail=detail)
+        case events.TaskRejected(error_code=code, error_detail=detail):
+            return replace(state, finished_at=at, error_code=code, error_detail=detail)
+        case events.TaskCancelled(reason=reason):
+            return replace(state, finished_at=at, error_code="cancelled", error_detail=reason)
+        case events.TaskExpired(reason=reason):
+            return replace(state, finished_at=at, error_code="expired", error_detail=reason)
+
+
+def _described(state: TaskState, fact: events.TaskHeld) -> TaskState:
+    """Held work is not on a class topic yet, so its hold says what the task is."""
+    if state.submission is not None:
+        return state
+    submission = codec.decode(fact.submission)
+    assert isinstance(submission, TaskSubmitted), "a hold carries the submission that it holds"
+    return replace(
+        state,
+        submission=submission,
+        submitted_at=submission.occurred_at,
+        attempt=max(state.attempt, submission.attempts_before),
+    )

@@ -1,0 +1,115 @@
+"""Messages to and from bytes: Avro single-object encoding, which needs no registry server.
+
+A record is `C3 01`, the little-endian CRC-64-AVRO fingerprint of its writer's schema, and the Avro body.
+Any writer schema in `schemas/avro/` can be read, however old; up-casts bring it to the present message.
+
+Source: Apache Avro 1.12 specification, "Single-object encoding" and "Schema fingerprints".
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import fastavro
+from fastavro.schema import fingerprint, to_parsing_canonical_form
+
+from schemas.commands import TASK_COMMANDS, TaskCommand
+from schemas.events import TASK_EVENTS, TaskEvent, field_names
+from schemas.upcasts import UPCASTS, Upcast
+
+MARKER = b"\xc3\x01"
+HEADER_BYTES = 10
+AVRO_DIRECTORY = Path(__file__).parent / "avro"
+
+Message = TaskEvent | TaskCommand
+MESSAGES: tuple[type[Message], ...] = (*TASK_EVENTS, *TASK_COMMANDS)
+
+
+class UndecodableRecord(ValueError):
+    """The bytes are not a message that any schema in `schemas/avro/` describes; the text says what is wrong."""
+
+
+def schema_name(message: type[Message] | Message) -> str:
+    """File stem of a message's schema: `task-attempt-lost.v1`."""
+    return f"{message.TYPE.replace('.', '-').replace('_', '-')}.v{message.VERSION}"
+
+
+class Codec:
+    """Encodes the present version of each message; decodes every version that has a schema."""
+
+    def __init__(
+        self,
+        schemas: Mapping[str, dict[str, Any]],
+        messages: Iterable[type[Message]],
+        upcasts: Mapping[str, Upcast],
+    ) -> None:
+        self._readers: dict[bytes, tuple[str, Any]] = {}
+        self._messages = {schema_name(message): message for message in messages}
+        self._writers: dict[type[Message], tuple[bytes, Any, tuple[str, ...], attrgetter[Any]]] = {}
+        self._upcasts = upcasts
+        for name, schema in schemas.items():
+            parsed = fastavro.parse_schema(schema, named_schemas={})
+            digest = bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
+            prefix = MARKER + digest
+            self._readers[prefix] = (name, parsed)
+            if name in self._messages:
+                message = self._messages[name]
+                names = field_names(message)
+                self._writers[message] = (prefix, parsed, names, attrgetter(*names))
+
+    def encode(self, message: Message) -> bytes:
+        """The message as one single-object record."""
+        prefix, schema, names, values = self._writers[type(message)]
+        buffer = io.BytesIO()
+        buffer.write(prefix)
+        fastavro.schemaless_writer(buffer, schema, dict(zip(names, values(message), strict=True)))
+        return buffer.getvalue()
+
+    def decode(self, record: bytes) -> Message:
+        """The message that a record holds, brought to its present version.
+
+        Raises:
+            UndecodableRecord: no marker, an unknown fingerprint, or a body that its schema does not fit.
+        """
+        prefix = record[:HEADER_BYTES]
+        if not prefix.startswith(MARKER):
+            raise UndecodableRecord(f"not Avro single-object encoding: it starts with {record[:2].hex()!r}, not 'c301'")
+        if prefix not in self._readers:
+            raise UndecodableRecord(
+                f"unknown schema fingerprint {prefix[2:].hex()!r}: its schema is not in schemas/avro"
+            )
+        name, schema = self._readers[prefix]
+        try:
+            values = fastavro.schemaless_reader(io.BytesIO(record[HEADER_BYTES:]), schema, None)
+        except (EOFError, ValueError, IndexError, UnicodeDecodeError, OverflowError) as error:
+            raise UndecodableRecord(f"damaged {name} record: {str(error) or type(error).__name__}") from error
+        assert isinstance(values, dict), "every schema is a record"
+        return self._present(name, values)
+
+    def _present(self, name: str, values: dict[str, Any]) -> Message:
+        while name in self._upcasts:
+            name, values = self._upcasts[name](values)
+        return self._messages[name](**values)
+
+
+def load_schemas(directory: Path = AVRO_DIRECTORY) -> dict[str, dict[str, Any]]:
+    """All schemas, by file stem, such as `task-submitted.v1`."""
+    return {path.name.removesuffix(".avsc"): json.loads(path.read_text()) for path in sorted(directory.glob("*.avsc"))}
+
+
+CODEC = Codec(load_schemas(), MESSAGES, UPCASTS)
+
+
+def encode(message: Message) -> bytes:
+    """See `Codec.encode`, with the published schemas."""
+    return CODEC.encode(message)
+
+
+def decode(record: bytes) -> Message:
+    """See `Codec.decode`, with the published schemas."""
+    return CODEC.decode(record)

@@ -1,0 +1,40 @@
+"""Record headers: CloudEvents 1.0 in the Kafka binary content mode, and the W3C trace context.
+
+Source: CloudEvents 1.0.2, "Kafka Protocol Binding", section 3.2; "Distributed Tracing" extension.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from schemas.codec import Message, schema_name
+from schemas.commands import CancelTask
+
+#: The `ce_source` of what this installation writes.
+SOURCE = "/penstock"
+CONTENT_TYPE = b"application/avro"
+
+Headers = list[tuple[str, bytes]]
+
+
+def headers(message: Message, *, source: str = SOURCE, traceparent: str | None = None) -> Headers:
+    """Headers of one record: what any CloudEvents reader needs to tell events apart without our schemas."""
+    at = message.requested_at if isinstance(message, CancelTask) else message.occurred_at
+    result: Headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", message.event_id.encode()),
+        ("ce_source", source.encode()),
+        ("ce_type", message.TYPE.encode()),
+        ("ce_subject", message.task_id.encode()),
+        ("ce_time", rfc3339(at).encode()),
+        ("ce_dataschema", f"/schemas/{schema_name(message)}".encode()),
+        ("content-type", CONTENT_TYPE),
+    ]
+    if traceparent:
+        result.append(("traceparent", traceparent.encode()))
+    return result
+
+
+def rfc3339(at: datetime) -> str:
+    """An aware datetime as RFC 3339 in UTC, microseconds kept: `2026-11-21T09:30:00.000001Z`."""
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"

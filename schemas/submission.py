@@ -1,0 +1,61 @@
+"""The one shape in which work is handed in, on HTTP and on tasks-intake alike."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, StringConstraints, field_validator
+
+_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)")
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PRIORITIES = {"low": 1, "normal": 2, "high": 3}
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+def _seconds(value: Any) -> Any:
+    """`60`, `"60s"`, `"5m"` and `"1.5h"` are seconds; anything else is left for pydantic to refuse."""
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        return float(match["number"]) * _UNIT_SECONDS[match["unit"]]
+    return value
+
+
+def _priority(value: Any) -> Any:
+    return _PRIORITIES.get(value.lower(), value) if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=7 * 24 * 3600, allow_inf_nan=False)]
+PriorityNumber = Annotated[
+    int,
+    BeforeValidator(_priority, json_schema_input_type=Literal[1, 2, 3, "low", "normal", "high"]),
+    Field(ge=1, le=3, strict=True),
+]
+
+
+class Submission(BaseModel):
+    """A task as its sender writes it. What is left out gets the installation's default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: Name = Field(description="Task type; decides the handler and the shape of the payload.")
+    payload: dict[str, Any] = Field(default_factory=dict, description="What the handler works on; its own schema.")
+    id: Name | None = Field(default=None, description="Task id of the sender's choice; the same id is the same task.")
+    priority: PriorityNumber = Field(default=2, description="1 low, 2 normal, 3 high, or the words.")
+    tenant: Name = Field(default="default", description="On whose behalf; fairness and quotas go by it.")
+    model: Name | None = Field(default=None, description="Model to use, where the type uses one.")
+    timeout: Seconds | None = Field(default=None, description='Time limit of one attempt: seconds, "60s", "5m".')
+    max_retries: int | None = Field(default=None, ge=0, le=100, description="Attempts after the first one.")
+    run_at: datetime | None = Field(default=None, description="Not before this moment (RFC 3339, with an offset).")
+    metadata: dict[str, Any] = Field(default_factory=dict, description="Kept with the task, never interpreted.")
+    callback_url: HttpUrl | None = Field(default=None, description="Told when the task completes or fails.")
+
+    @field_validator("run_at")
+    @classmethod
+    def _aware(cls, value: datetime | None) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("needs a time zone offset, such as 2026-11-21T09:30:00Z")
+        return value.astimezone(UTC)
