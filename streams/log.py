@@ -1,0 +1,143 @@
+"""Appending to the log: one idempotent producer a process, every append acknowledged by all in-sync replicas."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from domain.errors import PenstockError
+from schemas.codec import Message, encode
+from schemas.commands import TaskCommand
+from schemas.envelope import Headers, headers
+from schemas.events import LifecycleEvent, TaskSubmitted
+from streams import topics
+
+
+class LogUnavailable(PenstockError):
+    """The log did not acknowledge an append in time. Whether it was written is not known: repeat it with the same id."""
+
+
+class RecordTooLarge(PenstockError):
+    """The record is larger than the broker takes; put large content into the artifact store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Where a record lies."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class EventLog:
+    """Appends messages under their topic and key, in the order of the calls."""
+
+    def __init__(self, bootstrap_servers: str, *, client_id: str = "penstock", timeout_seconds: float = 10.0) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=bootstrap_servers,
+            client_id=client_id,
+            acks="all",
+            enable_idempotence=True,
+            request_timeout_ms=int(timeout_seconds * 1000),
+            max_request_size=topics.RECORD_BYTES_MAX,
+            max_batch_size=128 * 1024,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._producer.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with suppress(KafkaError, TimeoutError):
+            await asyncio.wait_for(self._producer.stop(), self._timeout_seconds)
+
+    async def submit(self, submission: TaskSubmitted) -> Appended:
+        """Accept a task: one record on its class topic."""
+        topic = topics.band_of(submission.resource_class, submission.priority)
+        future = await self.send(submission, topic, submission.routing_key, traceparent=submission.traceparent)
+        return await self.acknowledged(future)
+
+    async def hold(self, submission: TaskSubmitted) -> Appended:
+        """Hand work that must wait to the intake."""
+        future = await self.send(submission, topics.INTAKE, submission.task_id, traceparent=submission.traceparent)
+        return await self.acknowledged(future)
+
+    async def command(self, command: TaskCommand) -> Appended:
+        """Ask a task's owner for something."""
+        return await self.acknowledged(await self.send(command, topics.COMMANDS, command.task_id))
+
+    async def record(self, fact: LifecycleEvent, traceparent: str | None = None) -> asyncio.Future[Any]:
+        """Begin to append a fact; await `acknowledged(...)` on what comes back before acting on it."""
+        return await self.send(fact, topics.LIFECYCLE, fact.task_id, traceparent=traceparent)
+
+    async def progress(self, task_id: str, report: Mapping[str, object]) -> None:
+        """Append a progress report; nobody waits for its acknowledgement, since the next one supersedes it."""
+        value = json.dumps(report, separators=(",", ":")).encode()
+        await self.append(topics.PROGRESS, value, task_id.encode(), [("content-type", b"application/json")])
+
+    async def send(
+        self, message: Message, topic: str, key: str, *, traceparent: str | None = None
+    ) -> asyncio.Future[Any]:
+        """Begin to append a message under a topic and key."""
+        return await self.append(topic, encode(message), key.encode(), headers(message, traceparent=traceparent))
+
+    async def append(
+        self, topic: str, value: bytes | None, key: bytes | None, record_headers: Headers, partition: int | None = None
+    ) -> asyncio.Future[Any]:
+        """Begin to append bytes as they are: copies, dead letters.
+
+        Raises:
+            LogUnavailable: the producer's buffer stayed full, or the topic's partitions are not known.
+            RecordTooLarge: the broker would refuse it.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._producer.send(
+                    topic, value=value, key=key, headers=record_headers, partition=partition
+                )
+        except MessageSizeTooLargeError as error:
+            raise RecordTooLarge(f"a record for {topic} is larger than {topics.RECORD_BYTES_MAX} bytes") from error
+        except (KafkaError, TimeoutError) as error:
+            raise LogUnavailable(f"cannot append to {topic}: {error or type(error).__name__}") from error
+
+    async def acknowledged(self, future: asyncio.Future[Any]) -> Appended:
+        """Where the record lies, once all in-sync replicas have it.
+
+        Raises:
+            LogUnavailable: no acknowledgement within the timeout.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                written = await asyncio.shield(future)
+        except (KafkaError, TimeoutError) as error:
+            raise LogUnavailable(f"the log did not acknowledge an append: {error or type(error).__name__}") from error
+        return Appended(written.topic, written.partition, written.offset)
+
+    async def all_acknowledged(self, futures: Iterable[asyncio.Future[Any]]) -> None:
+        """Wait for several appends at the price of one wait.
+
+        Raises:
+            LogUnavailable: one of them was not acknowledged within the timeout.
+        """
+        pending = list(futures)
+        if not pending:
+            return
+        done, late = await asyncio.wait(pending, timeout=self._timeout_seconds)
+        if late:
+            raise LogUnavailable(f"the log did not acknowledge {len(late)} of {len(pending)} appends in time")
+        for future in done:
+            if error := future.exception():
+                raise LogUnavailable(f"the log did not acknowledge an append: {error}") from error
+
+    async def flush(self) -> None:
+        """Wait until everything that was begun is acknowledged or has failed."""
+        await self._producer.flush()
