@@ -101,9 +101,10 @@ class EventLog:
         """
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return await self._producer.send(
+                future: asyncio.Future[Any] = await self._producer.send(
                     topic, value=value, key=key, headers=record_headers, partition=partition
                 )
+                return future
         except MessageSizeTooLargeError as error:
             raise RecordTooLarge(f"a record for {topic} is larger than {topics.RECORD_BYTES_MAX} bytes") from error
         except (KafkaError, TimeoutError) as error:
