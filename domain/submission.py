@@ -16,9 +16,6 @@ from domain.errors import Flaw, InvalidSubmission, UnknownTaskType
 from schemas.events import NAMESPACE, TaskSubmitted
 from schemas.submission import Submission
 
-#: What a task id may be as a path segment, a Kafka key and a file name.
-TASK_ID_LENGTH_MAX = 200
-
 
 @dataclass(frozen=True, slots=True)
 class SubmissionDefaults:

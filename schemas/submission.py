@@ -12,6 +12,10 @@ _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PRIORITIES = {"low": 1, "normal": 2, "high": 3}
 
+#: What a task id may be: safe as a path segment of a URL, a Kafka key and a file name alike.
+TASK_ID_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._:~@=+-]{0,199}$"
+
+TaskId = Annotated[str, StringConstraints(pattern=TASK_ID_PATTERN)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -41,7 +45,7 @@ class Submission(BaseModel):
 
     type: Name = Field(description="Task type; decides the handler and the shape of the payload.")
     payload: dict[str, Any] = Field(default_factory=dict, description="What the handler works on; its own schema.")
-    id: Name | None = Field(default=None, description="Task id of the sender's choice; the same id is the same task.")
+    id: TaskId | None = Field(default=None, description="Task id of the sender's choice; the same id is the same task.")
     priority: PriorityNumber = Field(default=2, description="1 low, 2 normal, 3 high, or the words.")
     tenant: Name = Field(default="default", description="On whose behalf; fairness and quotas go by it.")
     model: Name | None = Field(default=None, description="Model to use, where the type uses one.")
@@ -58,4 +62,7 @@ class Submission(BaseModel):
             return None
         if value.tzinfo is None:
             raise ValueError("needs a time zone offset, such as 2026-11-21T09:30:00Z")
-        return value.astimezone(UTC)
+        try:
+            return value.astimezone(UTC)
+        except OverflowError as error:
+            raise ValueError("lies outside the years 1 to 9999 in UTC") from error
