@@ -1,0 +1,90 @@
+"""Text from a model file on this machine, through its supervised server."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from agents.engines.llama_config import LlamaConfig, llama_config
+from agents.engines.llama_server import Endpoint, LlamaServer
+from agents.engines.openai_text import OpenAIText
+from agents.engines.text import DeltaSink, Generation, TextRequest, Usage
+from agents.handlers.settings import LlmSettings
+from domain.errors import TaskError
+
+
+class LocalText:
+    """One model instance. Attempts wait while it starts; a dead server fails the one attempt that used it."""
+
+    def __init__(self, settings: LlmSettings) -> None:
+        self._settings = settings
+        self._opening = asyncio.Lock()
+        self._opened: tuple[LlamaConfig, LlamaServer] | None = None
+
+    async def warm_up(self) -> None:
+        """Load the model."""
+        _, server = await self._open()
+        await server.warm_up()
+
+    async def close(self) -> None:
+        """Kill the server."""
+        if self._opened is not None:
+            await self._opened[1].close()
+            self._opened = None
+
+    async def generate(self, request: TextRequest, on_delta: DeltaSink) -> Generation:
+        """See TextModel; adds TaskError `context_exceeded` for a prompt that leaves no room for an answer."""
+        config, server = await self._open()
+        async with server.lease() as endpoint:
+            counter = _TokenCounter(endpoint, config.alias)
+            prompt_tokens = await counter.count(request.whole_text)
+            room = config.n_ctx - prompt_tokens
+            if room < 1:
+                detail = f"the prompt has {prompt_tokens} tokens, the model takes {config.n_ctx} with its answer"
+                raise TaskError("context_exceeded", detail)
+            text = OpenAIText(
+                endpoint.base_url,
+                model=config.alias,
+                api_key=endpoint.api_key,
+                silence_seconds_max=self._settings.silence_seconds_max,
+                ask_for_usage=False,  # this server does not know the option
+            )
+            try:
+                # The instance has one model: whatever name brought the task here, this is it.
+                bounded = replace(request, model=config.alias, max_tokens=min(request.max_tokens, room))
+                generation = await text.generate(bounded, on_delta)
+            finally:
+                await text.close()
+            completion_tokens = await counter.count(generation.text) - await counter.count("")
+        usage = Usage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
+        return replace(generation, model=config.alias, usage=usage)
+
+    async def _open(self) -> tuple[LlamaConfig, LlamaServer]:
+        async with self._opening:
+            if self._opened is None:
+                config = await asyncio.to_thread(llama_config, self._settings)
+                self._opened = config, LlamaServer(config)
+        return self._opened
+
+
+class _TokenCounter:
+    """Asks the server how many tokens a text has, as its streams do not say; a chat template's own are left out."""
+
+    def __init__(self, endpoint: Endpoint, model: str) -> None:
+        self._url = endpoint.base_url.removesuffix("/v1") + "/extras/tokenize/count"
+        self._headers = {"Authorization": f"Bearer {endpoint.api_key}"}
+        self._model = model
+
+    async def count(self, text: str) -> int:
+        import httpx
+
+        body: dict[str, Any] = {"model": self._model, "input": text}
+        try:
+            async with httpx.AsyncClient(timeout=30.0, trust_env=False) as client:
+                response = await client.post(self._url, json=body, headers=self._headers)
+                response.raise_for_status()
+                return int(response.json()["count"])
+        except httpx.HTTPError as error:
+            detail = f"the model server did not count tokens: {type(error).__name__}: {error}"
+            raise TaskError("llm_unreachable", detail, retryable=True) from error

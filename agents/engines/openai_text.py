@@ -1,0 +1,139 @@
+"""Text from any endpoint that speaks OpenAI's chat or completion protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from agents.engines.text import DeltaSink, Generation, TextRequest, Usage
+from agents.retry_after import parse_retry_after
+from domain.errors import TaskError
+
+if TYPE_CHECKING:
+    from openai import APIStatusError, AsyncOpenAI
+
+CONNECT_SECONDS_MAX = 10.0
+#: How much of an endpoint's own words an error repeats.
+DETAIL_CHARACTERS_MAX = 500
+
+
+class OpenAIText:
+    """One endpoint. The connection pool belongs to the event loop that first uses it."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        model: str,
+        api_key: str | None = None,
+        silence_seconds_max: float = 120.0,
+        ask_for_usage: bool = True,
+    ) -> None:
+        self._base_url, self._model, self._api_key = base_url, model, api_key
+        self._silence_seconds_max, self._ask_for_usage = silence_seconds_max, ask_for_usage
+        self._client: AsyncOpenAI | None = None
+
+    async def warm_up(self) -> None:
+        """Import the client library, which takes a second."""
+        await self._open()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def generate(self, request: TextRequest, on_delta: DeltaSink) -> Generation:
+        """See TextModel. Cancelling closes the stream, by which the endpoint knows that nobody listens."""
+        import openai
+
+        client = await self._open()
+        try:
+            async with await self._request(client, request) as stream:
+                return await _read(stream, request.model or self._model, on_delta)
+        except openai.APITimeoutError as error:
+            detail = f"{self._base_url} was silent for {self._silence_seconds_max} s"
+            raise TaskError("llm_timeout", detail, retryable=True) from error
+        except openai.APIStatusError as error:
+            raise _refused(error, datetime.now(UTC)) from error
+        except openai.APIConnectionError as error:
+            detail = f"cannot reach {self._base_url}: {error.__cause__ or error}"
+            raise TaskError("llm_unreachable", detail, retryable=True) from error
+        except openai.APIError as error:
+            raise TaskError("llm_stream_cut", f"{self._base_url} broke off: {error}", retryable=True) from error
+
+    async def _open(self) -> AsyncOpenAI:
+        if self._client is None:
+            # Importing takes a second; the event loop must not stand still for it.
+            openai = await asyncio.to_thread(importlib.import_module, "openai")
+            self._client = openai.AsyncOpenAI(
+                base_url=self._base_url,
+                # The library insists on a key, even for endpoints that want none.
+                api_key=self._api_key or "none",
+                timeout=openai.Timeout(self._silence_seconds_max, connect=CONNECT_SECONDS_MAX),
+                # Attempts are counted, delayed and recorded by the scheduler.
+                max_retries=0,
+            )
+        return self._client
+
+    async def _request(self, client: AsyncOpenAI, request: TextRequest) -> Any:
+        fields: dict[str, Any] = {
+            "model": request.model or self._model,
+            "max_tokens": request.max_tokens,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "stop": list(request.stop) or None,
+            "seed": request.seed,
+            "stream_options": {"include_usage": True} if self._ask_for_usage else None,
+        }
+        given = {name: value for name, value in fields.items() if value is not None}
+        if request.prompt is not None:
+            return await client.completions.create(prompt=request.prompt, stream=True, **given)
+        messages: Any = [{"role": message.role, "content": message.content} for message in request.messages]
+        return await client.chat.completions.create(messages=messages, stream=True, **given)
+
+
+async def _read(stream: AsyncIterator[Any], model: str, on_delta: DeltaSink) -> Generation:
+    pieces: list[str] = []
+    usage, finish_reason = Usage(), None
+    async for chunk in stream:
+        model = chunk.model or model
+        if chunk.usage is not None:
+            usage = Usage(prompt_tokens=chunk.usage.prompt_tokens, completion_tokens=chunk.usage.completion_tokens)
+        for choice in chunk.choices[:1]:
+            piece = choice.delta.content if hasattr(choice, "delta") else choice.text
+            if piece:
+                pieces.append(piece)
+                await on_delta(piece)
+            finish_reason = choice.finish_reason or finish_reason
+    if finish_reason is None:
+        raise TaskError("llm_stream_cut", "the stream ended before the text did", retryable=True)
+    return Generation(text="".join(pieces), model=model, usage=usage, finish_reason=finish_reason)
+
+
+def _refused(error: APIStatusError, now: datetime) -> TaskError:
+    """What an error status means for the task.
+
+    Source: https://platform.openai.com/docs/guides/error-codes; other providers follow it.
+    """
+    status, words = error.status_code, str(error.message)[:DETAIL_CHARACTERS_MAX]
+    wait_seconds = parse_retry_after(error.response.headers.get("retry-after"), now)
+    match status:
+        # An exhausted account answers 429 too, and no waiting fills it.
+        case 429 if error.code == "insufficient_quota":
+            return TaskError("llm_quota_exhausted", words)
+        case 429:
+            return TaskError("llm_rate_limited", words, retryable=True, retry_after_seconds=wait_seconds)
+        case 408 | 409 | 425:
+            return TaskError("llm_unavailable", words, retryable=True, retry_after_seconds=wait_seconds)
+        case 401 | 403:
+            return TaskError("llm_key_refused", f"HTTP {status}: {words}; check llm.api_key")
+        case 404:
+            return TaskError("llm_not_found", f"HTTP 404: {words}; check llm.base_url and the model's name")
+        case _ if status >= 500:
+            return TaskError("llm_unavailable", words, retryable=True, retry_after_seconds=wait_seconds)
+        case _:
+            return TaskError("llm_request_refused", f"HTTP {status}: {words}")
