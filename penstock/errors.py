@@ -1,16 +1,19 @@
 """What can go wrong in running an installation; the operator is the one who must act.
 
-PenstockError
-├── SettingsError        a setting is missing or wrong
-├── FolderInUse          another `penstock up` owns the data folder
-├── NotRunning           no system runs on this data folder
-├── EmbeddedError        the embedded Kafka or PostgreSQL cannot be prepared
-│   └── JarMismatch      a jar differs from the committed lock
-└── RequestFailed        the running system refused what was asked
+domain.errors.PenstockError
+└── OperatorError
+    ├── SettingsError        a setting is missing or wrong
+    ├── FolderInUse          another `penstock up` owns the data folder
+    ├── NotRunning           no system runs on this data folder
+    ├── EmbeddedError        the embedded Kafka or PostgreSQL cannot be prepared
+    │   └── JarMismatch      a jar differs from the committed lock
+    └── RequestFailed        the running system refused what was asked
 """
 
+from domain.errors import PenstockError
 
-class PenstockError(Exception):
+
+class OperatorError(PenstockError):
     """One sentence that says what stood in the way, and what to do about it.
 
     The command line prints both and exits with `exit_code`, without a traceback.
@@ -24,25 +27,25 @@ class PenstockError(Exception):
         self.remedy = remedy
 
 
-class SettingsError(PenstockError):
+class SettingsError(OperatorError):
     """A setting is missing or wrong."""
 
     exit_code = 2
 
 
-class FolderInUse(PenstockError):
+class FolderInUse(OperatorError):
     """Another `penstock up` owns the data folder."""
 
     exit_code = 3
 
 
-class NotRunning(PenstockError):
+class NotRunning(OperatorError):
     """No system runs on this data folder."""
 
     exit_code = 4
 
 
-class EmbeddedError(PenstockError):
+class EmbeddedError(OperatorError):
     """The embedded Kafka or PostgreSQL cannot be prepared."""
 
 
@@ -50,5 +53,5 @@ class JarMismatch(EmbeddedError):
     """A jar differs from the committed lock."""
 
 
-class RequestFailed(PenstockError):
+class RequestFailed(OperatorError):
     """The running system refused what was asked."""

@@ -98,3 +98,14 @@ def let_others_through(folder: Path) -> list[Path]:
             parent.chmod(mode | 0o001)
             changed.append(parent)
     return changed
+
+
+#: Set by the supervisor: the file that a role creates when it is ready for work.
+READY_FILE_ENV = "PENSTOCK_READY_FILE"
+
+
+def announce_ready() -> None:
+    """Tell the supervisor, where there is one, that this role is ready for work."""
+    name = os.environ.get(READY_FILE_ENV)
+    if name:
+        Path(name).touch()

@@ -1,0 +1,93 @@
+"""Write docs/settings.md from the settings model: `python -m penstock.settings_doc [--check]`."""
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from agents.handlers.settings import HttpSettings, LlmSettings
+from penstock.settings import DEFAULT_CLASSES, ClassSettings, Settings
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "settings.md"
+#: Settings with a section of their own.
+NESTED: dict[str, type[BaseModel]] = {"llm": LlmSettings, "http": HttpSettings, "classes": ClassSettings}
+FIELD = re.compile(r"^    (?P<name>\w+):")
+HEAD = """# Settings
+
+Written from `penstock/settings.py` by `python -m penstock.settings_doc`; a test compares.
+
+A setting may stand in a YAML or JSON file (named by `--config` or `PENSTOCK_CONFIG`), in the environment, and in a flag
+of `penstock`; the later is the stronger. In the environment a list is written `a,b`, and a nested setting with two
+underscores: `PENSTOCK_LLM__BASE_URL`, `PENSTOCK_CLASSES__CPU__SLOTS`. `PENSTOCK_CLASSES` also takes JSON.
+
+A secret may be a reference, `env:NAME`: it is then read from the environment variable NAME when it is used.
+"""
+
+
+def render() -> str:
+    """The whole document.
+
+    Raises: KeyError for a setting without its `#:` line.
+    """
+    built_in = ", ".join(f"`{name}` ({each.slots})" for name, each in DEFAULT_CLASSES.items())
+    sections = [HEAD, "## General\n", _table(Settings, "", "PENSTOCK_")]
+    sections += ["## llm\n", _table(LlmSettings, "llm.", "PENSTOCK_LLM__")]
+    sections += ["## http\n", _table(HttpSettings, "http.", "PENSTOCK_HTTP__")]
+    sections += ["## classes\n", f"Each entry is one resource class. Built in, with their slots: {built_in}.\n"]
+    sections += [_table(ClassSettings, "classes.NAME.", "PENSTOCK_CLASSES__NAME__")]
+    return "\n".join(sections)
+
+
+def _table(model: type[BaseModel], file_prefix: str, environment_prefix: str) -> str:
+    return "\n".join(_rows(model, file_prefix, environment_prefix)) + "\n"
+
+
+def _rows(model: type[BaseModel], file_prefix: str, environment_prefix: str) -> Iterator[str]:
+    meanings = _meanings(model)
+    yield "| setting | environment | default | meaning |"
+    yield "|---|---|---|---|"
+    for name, field in model.model_fields.items():
+        environment = f"`{environment_prefix}{name.upper()}`"
+        default = "see below" if name in NESTED else _default(name, field)
+        yield f"| `{file_prefix}{name}` | {environment} | {default} | {meanings[name]} |"
+
+
+def _meanings(model: type[BaseModel]) -> dict[str, str]:
+    """The `#:` lines above each field, as one sentence or more."""
+    found: dict[str, str] = {}
+    lines: list[str] = []
+    for line in inspect.getsource(model).splitlines():
+        field = FIELD.match(line)
+        if line.startswith("    #: "):
+            lines.append(line.removeprefix("    #: "))
+        elif field and lines:
+            found[field["name"]] = " ".join(lines).replace("|", "\\|")
+            lines = []
+        else:
+            lines = []
+    return found
+
+
+def _default(name: str, field: FieldInfo) -> str:
+    if name == "data_dir":
+        return "`~/.local/share/penstock`"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    return "" if value in (None, []) else f"`{value}`"
+
+
+def main() -> None:
+    """Write the document, or with --check fail where it is out of date."""
+    if "--check" in sys.argv[1:]:
+        if not DOCUMENT.exists() or DOCUMENT.read_text(encoding="utf-8") != render():
+            sys.exit("docs/settings.md is out of date: run `make docs`")
+        return
+    DOCUMENT.parent.mkdir(exist_ok=True)
+    DOCUMENT.write_text(render(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
