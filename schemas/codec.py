@@ -56,6 +56,9 @@ class Codec:
             parsed = fastavro.parse_schema(schema, named_schemas={})
             digest = bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
             prefix = MARKER + digest
+            if prefix in self._readers:
+                # Defaults, docs and logical types are no part of the canonical form that the fingerprint is taken of.
+                raise ValueError(f"{name} and {self._readers[prefix][0]} have one fingerprint: no reader can tell them")
             self._readers[prefix] = (name, parsed)
             if name in self._messages:
                 message = self._messages[name]
@@ -63,12 +66,17 @@ class Codec:
                 self._writers[message] = (prefix, parsed, names, attrgetter(*names))
 
     def encode(self, message: Message) -> bytes:
-        """The message as one single-object record."""
+        """The message as one single-object record.
+
+        Half surrogate pairs, which UTF-8 cannot hold, become question marks: file names and foreign error texts
+        may carry them, and a fact must not be lost for its wording.
+        """
         prefix, schema, names, values = self._writers[type(message)]
-        buffer = io.BytesIO()
-        buffer.write(prefix)
-        fastavro.schemaless_writer(buffer, schema, dict(zip(names, values(message), strict=True)))
-        return buffer.getvalue()
+        fields = dict(zip(names, values(message), strict=True))
+        try:
+            return _record(prefix, schema, fields)
+        except UnicodeEncodeError:
+            return _record(prefix, schema, {name: _encodable(value) for name, value in fields.items()})
 
     def decode(self, record: bytes) -> Message:
         """The message that a record holds, brought to its present version.
@@ -84,10 +92,13 @@ class Codec:
                 f"unknown schema fingerprint {prefix[2:].hex()!r}: its schema is not in schemas/avro"
             )
         name, schema = self._readers[prefix]
+        body = io.BytesIO(record[HEADER_BYTES:])
         try:
-            values = fastavro.schemaless_reader(io.BytesIO(record[HEADER_BYTES:]), schema, None)
+            values = fastavro.schemaless_reader(body, schema, None)
         except (EOFError, ValueError, IndexError, UnicodeDecodeError, OverflowError) as error:
             raise UndecodableRecord(f"damaged {name} record: {str(error) or type(error).__name__}") from error
+        if left := body.read():
+            raise UndecodableRecord(f"damaged {name} record: {len(left)} bytes follow its end")
         assert isinstance(values, dict), "every schema is a record"
         return self._present(name, values)
 
@@ -95,6 +106,17 @@ class Codec:
         while name in self._upcasts:
             name, values = self._upcasts[name](values)
         return self._messages[name](**values)
+
+
+def _record(prefix: bytes, schema: Any, fields: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    buffer.write(prefix)
+    fastavro.schemaless_writer(buffer, schema, fields)
+    return buffer.getvalue()
+
+
+def _encodable(value: Any) -> Any:
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
 def load_schemas(directory: Path = AVRO_DIRECTORY) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,36 @@
+"""Hypothesis strategies for every message, from the types that its fields declare."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any, get_type_hints
+
+from hypothesis import strategies as st
+
+from schemas.codec import MESSAGES, Message
+
+#: Any text that UTF-8 can hold, NUL included.
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
+#: Every moment that a datetime can hold; hypothesis takes its bounds without a zone.
+TIMES = st.datetimes(timezones=st.just(UTC))
+LONGS = st.integers(-(2**63), 2**63 - 1)
+
+_BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
+    str: TEXT,
+    int: LONGS,
+    float: st.floats(allow_nan=False),
+    bytes: st.binary(max_size=40),
+    datetime: TIMES,
+    str | None: st.none() | TEXT,
+    datetime | None: st.none() | TIMES,
+}
+
+
+def of(message: type[Message]) -> st.SearchStrategy[Message]:
+    """Any message of a type."""
+    hints = get_type_hints(message)
+    return st.builds(message, **{field.name: _BY_TYPE[hints[field.name]] for field in fields(message)})
+
+
+ANY_MESSAGE: st.SearchStrategy[Message] = st.one_of(*[of(message) for message in MESSAGES])
