@@ -13,6 +13,10 @@ from schemas.commands import CancelTask
 #: The `ce_source` of what this installation writes.
 SOURCE = "/penstock"
 CONTENT_TYPE = b"application/avro"
+#: `ce_dataschema` must be an absolute URI; what follows is the schema's file stem in `schemas/avro/`.
+SCHEMA_URN = "urn:penstock:schema:"
+#: CloudEvents extension: the writer's fencing number, so that a recovery finds the highest without decoding bodies.
+EPOCH_HEADER = "ce_epoch"
 
 Headers = list[tuple[str, bytes]]
 
@@ -27,9 +31,11 @@ def headers(message: Message, *, source: str = SOURCE, traceparent: str | None =
         ("ce_type", message.TYPE.encode()),
         ("ce_subject", message.task_id.encode()),
         ("ce_time", rfc3339(at).encode()),
-        ("ce_dataschema", f"/schemas/{schema_name(message)}".encode()),
+        ("ce_dataschema", f"{SCHEMA_URN}{schema_name(message)}".encode()),
         ("content-type", CONTENT_TYPE),
     ]
+    if epoch := getattr(message, "epoch", 0):
+        result.append((EPOCH_HEADER, str(epoch).encode()))
     if traceparent:
         result.append(("traceparent", traceparent.encode()))
     return result
