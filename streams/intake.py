@@ -1,0 +1,259 @@
+"""The door for any Kafka client: records of tasks-intake become tasks, and bad ones say why they did not.
+
+A record's offset is committed only after all that follows from it is acknowledged: the task on its class topic, or the
+rejection and the dead letter. A record read twice gives the same event id, so the repeat is recognised.
+
+A full class stops nobody: its tasks are put aside as held (reason `queue_full`) in the log itself, and the held-work
+service, in this process, moves them on as room appears, the oldest first. Records of other classes go straight on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaError
+
+from domain.catalogue import Catalogue
+from domain.submission import SubmissionDefaults
+from schemas.codec import UndecodableRecord, decode, encode
+from schemas.commands import CancelTask
+from schemas.events import TaskSubmitted
+from streams import dead_letters, held_work, history, intake_records, topics
+from streams.admission import Admission
+from streams.dead_letters import Origin
+from streams.held_work import HeldWork
+from streams.intake_records import Unacceptable
+from streams.log import Appended, EventLog, LogUnavailable
+from streams.ports import IntakeReadModel, ReadModelUnavailable
+
+logger = logging.getLogger(__name__)
+
+GROUP = "intake"
+BATCH_RECORDS_MAX = 1000
+POLL_TIMEOUT_MS = 200
+RETRY_DELAY_SECONDS = 1.0
+#: Tasks that this process remembers to have taken in, so that quick repeats cost no look-up and make no second task.
+RECENT_MAX = 100_000
+#: Look-ups of known ids are tried this often; then the record is copied: an owner recognises a repeat by its event id.
+LOOK_UPS_MAX = 3
+#: How old the view of the queues may be.
+QUEUES_AGE_SECONDS_MAX = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntakeConfig:
+    """What the composition root decides."""
+
+    bootstrap_servers: str
+    catalogue: Catalogue
+    #: Queries of the read model; projections have them.
+    tasks: IntakeReadModel
+    #: Resource classes that exist here.
+    classes: Sequence[str]
+    max_queue_size: int = 10_000
+    defaults: SubmissionDefaults = field(default_factory=SubmissionDefaults)
+
+
+async def run_intake(config: IntakeConfig, stop: asyncio.Event) -> None:
+    """Take in records, release held work and cancel it on request, until told to stop. Outages are waited for.
+
+    Raises:
+        KafkaError: Kafka could not be reached at the start.
+    """
+    admission = Admission(config.max_queue_size)
+    async with EventLog(config.bootstrap_servers, client_id="penstock-intake") as log:
+        waiting = HeldWork(log, config.tasks, admission, config.classes)
+        intake = Intake(config, log, admission, waiting)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(waiting.run(stop))
+            group.create_task(_hear_commands(config.bootstrap_servers, waiting, stop))
+            group.create_task(intake.run(stop))
+
+
+class Intake:
+    """Copies batches of records; each batch is whole before its offsets are committed."""
+
+    def __init__(self, config: IntakeConfig, log: EventLog, admission: Admission, waiting: HeldWork) -> None:
+        self._config = config
+        self._log = log
+        self._admission = admission
+        self._waiting = waiting
+        self._reader = intake_records.Reader(config.catalogue, config.defaults, frozenset(config.classes))
+        self._recent: OrderedDict[str, None] = OrderedDict()
+        self._queues_seen_at = -QUEUES_AGE_SECONDS_MAX
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Read, copy, commit, until told to stop."""
+        consumer = AIOKafkaConsumer(
+            topics.INTAKE,
+            bootstrap_servers=self._config.bootstrap_servers,
+            client_id="penstock-intake",
+            group_id=GROUP,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            # A foreign producer may write in transactions; what it takes back is no submission.
+            isolation_level="read_committed",
+            max_poll_records=BATCH_RECORDS_MAX,
+            # Waiting out a long outage of the log must not look like a dead consumer.
+            max_poll_interval_ms=2_000_000_000,
+        )
+        await consumer.start()
+        try:
+            while not stop.is_set():
+                batches = await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=BATCH_RECORDS_MAX)
+                if batches and await self._copied([record for records in batches.values() for record in records], stop):
+                    await _commit(consumer, batches)
+        finally:
+            with suppress(KafkaError, TimeoutError):
+                await asyncio.wait_for(consumer.stop(), 5.0)
+
+    async def _copied(self, records: Sequence[ConsumerRecord], stop: asyncio.Event) -> bool:
+        """Copy until the log has acknowledged all; False when told to stop before that."""
+        while True:
+            try:
+                await self.copy(records, datetime.now(UTC))
+            except LogUnavailable as error:
+                logger.warning("intake waits, %d records in hand: %s", len(records), error)
+            else:
+                return True
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), RETRY_DELAY_SECONDS)
+            if stop.is_set():
+                return False
+
+    async def copy(self, records: Sequence[ConsumerRecord], at: datetime) -> None:
+        """Append all that follows from a batch, and wait for the acknowledgements.
+
+        Raises:
+            LogUnavailable: some of it may not be written; copying the batch again is safe.
+        """
+        await self._look_at_queues()
+        found: dict[str, TaskSubmitted] = {}
+        appends: list[asyncio.Future[Any]] = []
+        for record in records:
+            try:
+                task = self._read(record, at)
+            except Unacceptable as why:
+                appends += await self._reject(record, why, at)
+            else:
+                found.setdefault(task.task_id, task)
+        new = await self._unknown(found)
+        copies = await self._begin(new, at)
+        await self._log.all_acknowledged([*appends, *(future for _, future in copies)])
+        for task, future in copies:
+            self._remember(task, future.result())
+
+    def _read(self, record: ConsumerRecord, at: datetime) -> TaskSubmitted:
+        trace = next((value for name, value in record.headers if name.lower() == "traceparent" and value), b"")
+        traceparent = trace.decode("ascii", errors="replace")
+        try:
+            return self._reader.task(record.value, _origin(record), at=at, traceparent=traceparent)
+        except Unacceptable:
+            raise
+        except Exception as error:  # whatever a stranger's bytes may set off, the records behind them must go on
+            logger.exception("record %s broke its reader", _origin(record))
+            raise Unacceptable("unreadable_record", f"{type(error).__name__}: {error}") from error
+
+    async def _reject(self, record: ConsumerRecord, why: Unacceptable, at: datetime) -> list[asyncio.Future[Any]]:
+        origin = _origin(record)
+        logger.info("action=reject origin=%s code=%s", origin, why.code)
+        fact = intake_records.rejection(record.value, origin, why, at=at)
+        letter = await dead_letters.bury(self._log, record.value, record.key, record.headers, origin, str(why))
+        return [await self._log.record(fact), letter]
+
+    async def _unknown(self, found: Mapping[str, TaskSubmitted]) -> list[TaskSubmitted]:
+        """Tasks that were not taken in before, as far as memory and read model know."""
+        fresh = {task_id: task for task_id, task in found.items() if task_id not in self._recent}
+        if not fresh:
+            return []
+        for attempt in range(1, LOOK_UPS_MAX + 1):
+            try:
+                known = await self._config.tasks.known(set(fresh))
+            except ReadModelUnavailable as error:
+                logger.warning("intake cannot look up ids (%d of %d): %s", attempt, LOOK_UPS_MAX, error)
+                await asyncio.sleep(RETRY_DELAY_SECONDS if attempt < LOOK_UPS_MAX else 0)
+            else:
+                return [task for task_id, task in fresh.items() if task_id not in known]
+        return list(fresh.values())
+
+    async def _begin(
+        self, tasks: Iterable[TaskSubmitted], at: datetime
+    ) -> list[tuple[TaskSubmitted, asyncio.Future[Any]]]:
+        """Begin to append each task where it belongs now."""
+        taken: Counter[str] = Counter()
+        begun = []
+        for task in tasks:
+            name = task.resource_class
+            if task.run_at is not None:
+                future = await self._hold(task, "run_at", task.run_at, at)
+            elif self._waiting.room(name) > taken[name]:
+                taken[name] += 1
+                topic = topics.band_of(name, task.priority)
+                future = await self._log.send(task, topic, task.routing_key, traceparent=task.traceparent)
+            else:
+                self._waiting.put_aside(name)
+                future = await self._hold(task, "queue_full", at, at)
+            begun.append((task, future))
+        return begun
+
+    async def _hold(self, task: TaskSubmitted, reason: str, until: datetime, at: datetime) -> asyncio.Future[Any]:
+        fact = held_work.held(task, encode(task), reason, until, at)
+        return await self._log.record(fact, traceparent=task.traceparent)
+
+    def _remember(self, task: TaskSubmitted, written: Any) -> None:
+        if written.topic != topics.LIFECYCLE:
+            self._admission.appended(task.resource_class, Appended(written.topic, written.partition, written.offset))
+        self._recent[task.task_id] = None
+        while len(self._recent) > RECENT_MAX:
+            self._recent.popitem(last=False)
+
+    async def _look_at_queues(self) -> None:
+        if time.monotonic() - self._queues_seen_at < QUEUES_AGE_SECONDS_MAX:
+            return
+        try:
+            self._admission.observe(await self._config.tasks.queue())
+        except ReadModelUnavailable as error:
+            # What was known plus what was copied since still bounds the queues.
+            logger.warning("intake cannot see the queues: %s", error)
+        self._queues_seen_at = time.monotonic()
+
+
+def _origin(record: ConsumerRecord) -> Origin:
+    return Origin(record.topic, record.partition, record.offset)
+
+
+async def _commit(consumer: AIOKafkaConsumer, batches: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
+    try:
+        await consumer.commit({partition: records[-1].offset + 1 for partition, records in batches.items()})
+    except (KafkaError, IllegalStateError) as error:
+        # The partition has moved on, or the broker is away: the records come again and are recognised.
+        logger.warning("intake could not commit: %s", error or type(error).__name__)
+
+
+async def _hear_commands(bootstrap_servers: str, waiting: HeldWork, stop: asyncio.Event) -> None:
+    """Tell held work of every cancel that the log still keeps: one may have come while this process was away."""
+    async with history.reader(bootstrap_servers, [topics.COMMANDS]) as consumer:
+        await consumer.seek_to_beginning()
+        while not stop.is_set():
+            for records in (await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS)).values():
+                for record in records:
+                    _hear(record, waiting)
+
+
+def _hear(record: ConsumerRecord, waiting: HeldWork) -> None:
+    try:
+        command = decode(record.value or b"")
+    except UndecodableRecord as error:
+        logger.warning("action=skip origin=%s: %s", _origin(record), error)
+        return
+    if isinstance(command, CancelTask):
+        waiting.cancel(command)

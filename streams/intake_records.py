@@ -1,0 +1,152 @@
+"""One record of tasks-intake: the task that it asks for, or why it cannot be one. Pure."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from pydantic_core import from_json
+
+from domain.catalogue import Catalogue
+from domain.errors import Flaw, InvalidSubmission, PenstockError
+from domain.submission import SubmissionDefaults, submitted
+from schemas import codec
+from schemas.events import NAMESPACE, TaskRejected, TaskSubmitted
+from schemas.tracing import valid_traceparent
+from streams.dead_letters import Origin
+
+#: The same limit as the HTTP door has.
+VALUE_BYTES_MAX = 1024 * 1024
+DETAIL_CHARACTERS_MAX = 4000
+_SOURCE = "intake"
+#: Held work comes through here on its way from another door, which stays on record.
+_SOURCES = frozenset({"http", _SOURCE})
+
+
+class Unacceptable(PenstockError):
+    """The record cannot become a task; `code` and the text say why."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        self.code, self.detail = code, detail.replace("\0", "\\0")[:DETAIL_CHARACTERS_MAX]
+        super().__init__(self.detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads records by the task types and defaults of this installation."""
+
+    catalogue: Catalogue
+    defaults: SubmissionDefaults
+    #: Resource classes that have topics here.
+    classes: frozenset[str]
+
+    def task(self, value: bytes | None, origin: Origin, *, at: datetime, traceparent: str | None) -> TaskSubmitted:
+        """The task that a record asks for; a repeat of the record gives the same task.
+
+        Raises:
+            Unacceptable: it is empty, too large, unreadable, or no valid submission.
+        """
+        if not value:
+            raise Unacceptable("empty_record", "the record has no value")
+        if len(value) > VALUE_BYTES_MAX:
+            raise Unacceptable("too_large", f"the value has {len(value)} bytes, {VALUE_BYTES_MAX} are allowed")
+        try:
+            if value.startswith(codec.MARKER):
+                return self._from_avro(_message(value), origin, at)
+            trace = valid_traceparent(traceparent)
+            return self._submitted(value, origin, at=at, source=_SOURCE, traceparent=trace)
+        except InvalidSubmission as error:
+            raise Unacceptable("invalid_submission", str(error)) from error
+
+    def _from_avro(self, sent: TaskSubmitted, origin: Origin, at: datetime) -> TaskSubmitted:
+        """Checked like any other submission: an outsider's word on class, route, run or epoch counts for nothing."""
+        if sent.version != (1, 0, 0) or sent.attempt or sent.attempts_before:
+            raise Unacceptable(
+                "invalid_submission",
+                "run must be 1, and epoch, sequence, attempt and attempts_before 0, in a submission",
+            )
+        document = {
+            "type": sent.type,
+            "id": sent.task_id,
+            "payload": _object(sent.payload, "/payload"),
+            "priority": sent.priority,
+            "tenant": sent.tenant,
+            "model": sent.model,
+            "timeout": sent.timeout_seconds,
+            "max_retries": sent.attempts_max - 1,
+            "run_at": sent.run_at,
+            "metadata": _object(sent.metadata, "/metadata"),
+            "callback_url": sent.callback_url,
+        }
+        source = sent.source if sent.source in _SOURCES else _SOURCE
+        trace = valid_traceparent(sent.traceparent)
+        task = self._submitted(document, origin, at=at, source=source, traceparent=trace)
+        return replace(task, occurred_at=min(sent.occurred_at, at))
+
+    def _submitted(self, document: Any, origin: Origin, **details: Any) -> TaskSubmitted:
+        task = submitted(document, self.catalogue, new_id=derived_id(origin), defaults=self.defaults, **details)
+        if task.resource_class not in self.classes:
+            raise InvalidSubmission([Flaw("/type", f"its resource class {task.resource_class!r} is not set up here")])
+        return task
+
+
+def rejection(value: bytes | None, origin: Origin, why: Unacceptable, *, at: datetime) -> TaskRejected:
+    """The fact that answers a bad record.
+
+    Its task id comes from the record's place alone: an id that a bad record claims may be another sender's task.
+    """
+    claimed = _readable(value)
+    detail = why.detail
+    if "id" in claimed:
+        detail = f"{detail} (sent with id {claimed['id']!r})"
+    return TaskRejected(
+        task_id=derived_id(origin),
+        occurred_at=at,
+        sequence=1,
+        error_code=why.code,
+        error_detail=detail,
+        type=claimed.get("type"),
+        tenant=claimed.get("tenant"),
+        origin=str(origin),
+    )
+
+
+def derived_id(origin: Origin) -> str:
+    """The task id of a record that names none: the same place is the same task."""
+    return str(uuid.uuid5(NAMESPACE, str(origin)))
+
+
+def _message(value: bytes) -> TaskSubmitted:
+    try:
+        message = codec.decode(value)
+    except codec.UndecodableRecord as error:
+        raise Unacceptable("undecodable_record", str(error)) from error
+    if not isinstance(message, TaskSubmitted):
+        raise Unacceptable("undecodable_record", f"expected {TaskSubmitted.TYPE}, found {message.TYPE}")
+    return message
+
+
+def _object(text: str, pointer: str) -> dict[str, Any]:
+    try:
+        value = from_json(text)
+    except ValueError as error:
+        raise InvalidSubmission([Flaw(pointer, f"is not JSON text: {error}")]) from error
+    if not isinstance(value, dict):
+        raise InvalidSubmission([Flaw(pointer, "must be a JSON object")])
+    return value
+
+
+def _readable(value: bytes | None) -> dict[str, str]:
+    """What of type, tenant and id can be told of a record that is wrong otherwise."""
+    if not value or len(value) > VALUE_BYTES_MAX or value.startswith(codec.MARKER):
+        return {}
+    try:
+        document = from_json(value)
+    except ValueError:
+        return {}
+    if not isinstance(document, dict):
+        return {}
+    found = {name: document.get(name) for name in ("type", "tenant", "id")}
+    return {name: text[:200] for name, text in found.items() if isinstance(text, str) and text.isprintable()}
