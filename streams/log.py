@@ -21,7 +21,7 @@ from streams import topics
 
 
 class LogUnavailable(PenstockError):
-    """The log did not acknowledge an append in time. Whether it was written is not known: repeat it with the same id."""
+    """The log did not acknowledge an append in time. It may be written all the same: repeat it with the same id."""
 
 
 class RecordTooLarge(PenstockError):

@@ -1,0 +1,123 @@
+"""Facts on their way to the log: sent in batches, acted on only when acknowledged, stopped by a rebalance.
+
+One batch is in flight at a time; what is put meanwhile goes with the next one, so a busy worker pays one round trip
+for many facts and an idle one sends at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from schemas.events import LifecycleEvent
+from streams.log import EventLog, LogUnavailable
+
+#: Facts of one batch: bounds the time that one batch holds back the next.
+BATCH_FACTS_MAX = 500
+RETRY_SECONDS = 0.5
+
+
+def _always() -> bool:
+    return True
+
+
+def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """Facts of one task, in order."""
+
+    facts: Sequence[LifecycleEvent]
+    #: Called on the event loop once the log has acknowledged all of them.
+    then: Callable[[], None] = _nothing
+    #: Asked before each try; a task of a lost shard writes nothing more.
+    wanted: Callable[[], bool] = _always
+    traceparent: str | None = None
+
+
+class Outbox:
+    """Appends facts in the order in which they were put."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._waiting: list[Outgoing] = []
+        self._sending: list[Outgoing] = []
+        self._wake = asyncio.Event()
+        self._open = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._landed = asyncio.Event()
+        self._landed.set()
+        #: When facts were last acknowledged, or when the first unacknowledged one was put (loop time).
+        self.progress_at = asyncio.get_running_loop().time()
+        self._logger = logging.getLogger(__name__)
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._sending)
+
+    def put(self, outgoing: Outgoing) -> None:
+        """Append the facts as soon as possible."""
+        if not len(self):
+            self.progress_at = asyncio.get_running_loop().time()
+        self._waiting.append(outgoing)
+        self._idle.clear()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send what is put, for ever. While the log is away the facts wait, in order."""
+        while True:
+            await self._wake.wait()
+            await self._open.wait()
+            self._wake.clear()
+            while self._waiting and self._open.is_set():
+                self._sending, self._waiting = self._waiting[:BATCH_FACTS_MAX], self._waiting[BATCH_FACTS_MAX:]
+                self._landed.clear()
+                if not await self._send():
+                    self._waiting, self._sending = self._sending + self._waiting, []
+                    self._landed.set()
+                    await asyncio.sleep(RETRY_SECONDS)
+                self._landed.set()
+            if self._waiting:
+                self._wake.set()
+            else:
+                self._idle.set()
+
+    async def freeze(self, timeout_seconds: float) -> None:
+        """Send nothing more; returns when nothing is in flight, or after the timeout."""
+        self._open.clear()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._landed.wait()
+                await self._log.flush()
+        except TimeoutError:
+            self._logger.warning("facts still in flight when the shards were given up", extra={"facts": len(self)})
+
+    def thaw(self) -> None:
+        """Go on sending; what is no longer wanted is dropped."""
+        self._open.set()
+
+    async def drained(self) -> None:
+        """Returns when everything that was put is acknowledged."""
+        await self._idle.wait()
+
+    async def _send(self) -> bool:
+        self._sending = [outgoing for outgoing in self._sending if outgoing.wanted()]
+        try:
+            futures = [
+                await self._log.record(fact, outgoing.traceparent)
+                for outgoing in self._sending
+                for fact in outgoing.facts
+            ]
+            await self._log.all_acknowledged(futures)
+        except LogUnavailable as error:
+            self._logger.warning("facts wait for the log: %s", error)
+            return False
+        sent, self._sending = self._sending, []
+        self.progress_at = asyncio.get_running_loop().time()
+        for outgoing in sent:
+            outgoing.then()
+        return True

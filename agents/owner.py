@@ -1,0 +1,272 @@
+"""Owns the shards of one worker: from a record handed out to its acknowledgement, across rebalances.
+
+A task's entry lives from its record to its acknowledged terminal fact. The log may hand the record out again at any
+time (rebalance, relocation, a repeated submission): the entry adopts the newest copy, and each copy is acknowledged
+once. Every fact goes through the outbox, which a rebalance stops; an entry whose shard was lost writes nothing more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from agents.frontier import AckFrontier
+from agents.outbox import RETRY_SECONDS, Outbox, Outgoing
+from agents.recovery import RecoveredFacts, recover, state_of
+from agents.window import Band, Entry, Stop, Window
+from domain.decide import Cancel, Lose, OwnerCommand, decide
+from domain.states import ACTIVE, TaskStatus
+from domain.task import evolve
+from schemas.codec import UndecodableRecord, decode
+from schemas.events import TaskSubmitted
+from streams.dead_letters import Origin, bury
+from streams.log import EventLog, LogUnavailable
+from streams.shard_stream import Ownership, ShardRecord, ShardStream
+
+#: Limit of the barrier: a successor waits for it.
+REVOKE_SECONDS_MAX = 5.0
+#: Finished tasks and unmatched cancels that are remembered, to recognise what comes again or early.
+REMEMBERED_MAX = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class ClassGroup:
+    """The group of one class, as its members see it."""
+
+    bootstrap_servers: str
+    resource_class: str
+    group: str
+    topics: tuple[str, ...]
+
+
+class _Remembered:
+    """The newest run seen for each of the latest keys."""
+
+    def __init__(self) -> None:
+        self._runs: OrderedDict[str, int] = OrderedDict()
+
+    def add(self, task_id: str, run: int) -> None:
+        self._runs[task_id] = max(run, self._runs.pop(task_id, 0))
+        if len(self._runs) > REMEMBERED_MAX:
+            self._runs.popitem(last=False)
+
+    def run(self, task_id: str) -> int:
+        return self._runs.get(task_id, 0)
+
+
+class Owner:
+    """See `streams.shard_stream.ShardOwner`."""
+
+    def __init__(
+        self,
+        group: ClassGroup,
+        stream: ShardStream,
+        outbox: Outbox,
+        window: Window,
+        log: EventLog,
+        *,
+        wake: Callable[[], None],
+        commands_from: Callable[[int], None],
+    ) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.frontiers: dict[Band, AckFrontier] = {}
+        self.epoch = 0
+        #: Whether this worker may start attempts: it owns its shards and has recovered them.
+        self.settled = False
+        self._group, self._stream, self._outbox, self._window = group, stream, outbox, window
+        self._event_log = log
+        self._wake, self._commands_from = wake, commands_from
+        #: Loop time at which the last record came.
+        self.received_at = 0.0
+        self._positions: dict[Band, int] = {}
+        self._ownership = Ownership(-1, frozenset())
+        self._recovered = RecoveredFacts()
+        self._finished = _Remembered()
+        self._cancels = _Remembered()
+        self._next_runs: dict[str, tuple[ShardRecord, TaskSubmitted]] = {}
+        self._burials: set[asyncio.Task[None]] = set()
+        self._log = logging.getLogger(__name__)
+
+    async def revoked(self) -> None:
+        """See `ShardOwner.revoked`."""
+        self.settled = False
+        await self._outbox.freeze(REVOKE_SECONDS_MAX)
+
+    async def assigned(self, ownership: Ownership) -> None:
+        """See `ShardOwner.assigned`. Shards kept from the very last generation go on as they were."""
+        consecutive = ownership.generation == self._ownership.generation + 1
+        kept = self._ownership.shards & ownership.shards if consecutive else frozenset()
+        self._ownership = ownership
+        self._drop(entry for entry in list(self.entries.values()) if entry.record.shard not in kept)
+        self.frontiers = {
+            (topic, shard): AckFrontier() for topic in self._group.topics for shard in sorted(ownership.shards)
+        }
+        self._next_runs.clear()
+        self._positions.clear()
+        recovered, since_ms = await recover(
+            self._group.bootstrap_servers,
+            self._group.group,
+            list(self.frontiers),
+            now_ms=int(datetime.now(UTC).timestamp() * 1000),
+            wanted=lambda: self._stream.is_current(ownership.generation),
+        )
+        if not self._stream.is_current(ownership.generation):
+            return
+        self._recovered = recovered
+        self.epoch = max(ownership.generation, recovered.epoch_max + 1, self.epoch)
+        self._commands_from(since_ms)
+        self._outbox.thaw()
+        self.settled = True
+        self._wake()
+        self._log.info(
+            "owns shards %s of class %s, epoch %d", sorted(ownership.shards), self._group.resource_class, self.epoch
+        )
+
+    def received(self, record: ShardRecord) -> None:
+        """See `ShardOwner.received`. Whatever is wrong with a record, it becomes a dead letter and blocks nothing."""
+        frontier = self.frontiers.get((record.topic, record.shard))
+        if frontier is None or record.generation != self._ownership.generation:
+            return
+        frontier.received(record)
+        self._positions[(record.topic, record.shard)] = record.offset + 1
+        self.received_at = asyncio.get_running_loop().time()
+        try:
+            submission = self._submission(record)
+            self._take(record, submission)
+        except UndecodableRecord as error:
+            self._bury(record, str(error))
+        except Exception as error:
+            # Nothing may escape into Faust: it would acknowledge the record, and nobody would ever hear of the task.
+            self._log.exception("cannot take a record", extra={"position": record.position})
+            self._bury(record, f"{type(error).__name__}: {error}")
+        self._recovered.handed_out(record)
+
+    def commit(self, entry: Entry, command: OwnerCommand, then: Callable[[], None]) -> bool:
+        """Decide, and write what follows; `then` is called when the log has it. False when nothing follows."""
+        facts = decide(command, entry.state)
+        for fact in facts:
+            entry.state = evolve(entry.state, fact)
+        if facts:
+            traceparent = entry.submission.traceparent
+            self._outbox.put(Outgoing(facts, then, wanted=lambda: not entry.lost, traceparent=traceparent))
+        return bool(facts)
+
+    def settle(self, entry: Entry) -> None:
+        """Let the entry wait, or end it, as its state says; called when the log has that state."""
+        if entry.lost or self.entries.get(entry.task_id) is not entry:
+            return
+        if entry.state.terminal:
+            self._end(entry)
+        elif entry.state.status not in ACTIVE:
+            self._window.add(entry, asyncio.get_running_loop().time())
+            if self._cancels.run(entry.task_id) == entry.state.run:
+                self.cancel(entry.task_id, entry.state.run, "requested")
+            self._wake()
+
+    def cancel(self, task_id: str, run: int, reason: str) -> None:
+        """Stop the task if it is here; remember the wish if it is not here yet."""
+        entry = self.entries.get(task_id)
+        if entry is None or run > entry.state.run:
+            self._cancels.add(task_id, run)
+        elif run == entry.state.run and self.commit(
+            entry, Cancel(at=datetime.now(UTC), epoch=self.epoch, reason=reason), lambda: self.settle(entry)
+        ):
+            self._window.discard(entry)
+            if entry.state.status is TaskStatus.CANCELLING:
+                entry.stop = Stop.CANCEL
+                if entry.execution is not None:
+                    entry.execution.cancel()
+
+    def finish(self, record: ShardRecord) -> None:
+        """The record needs no redelivery."""
+        frontier = self.frontiers.get((record.topic, record.shard))
+        if frontier is None or record.generation != self._ownership.generation:
+            return
+        for finished in frontier.finish(record.offset, asyncio.get_running_loop().time()):
+            self._stream.ack(finished)
+
+    def positions(self) -> dict[Band, int]:
+        """Offset of the next record of each band that is being handed out and is not full."""
+        return {band: offset for band, offset in self._positions.items() if not self._window.full(band)}
+
+    def _submission(self, record: ShardRecord) -> TaskSubmitted:
+        if record.value is None:
+            raise UndecodableRecord("the record has no value")
+        message = decode(record.value)
+        if not isinstance(message, TaskSubmitted):
+            raise UndecodableRecord(f"a {message.TYPE} does not belong on {record.topic}")
+        if message.resource_class != self._group.resource_class:
+            raise UndecodableRecord(f"work of class {message.resource_class!r} does not belong on {record.topic}")
+        return message
+
+    def _take(self, record: ShardRecord, submission: TaskSubmitted) -> None:
+        task_id = submission.task_id
+        entry = self.entries.get(task_id)
+        if entry is not None:
+            self._adopt(entry, record, submission)
+            return
+        if self._finished.run(task_id) >= submission.run:
+            self.finish(record)
+            return
+        state = self._recovered.state(state_of(record, submission))
+        if state.terminal or state.run > submission.run:
+            self._finished.add(task_id, state.run)
+            self.finish(record)
+            return
+        entry = self.entries[task_id] = Entry(submission=submission, state=state, record=record)
+        if state.status in ACTIVE:
+            self.commit(entry, Lose(at=datetime.now(UTC), epoch=self.epoch), lambda: self.settle(entry))
+        else:
+            self.settle(entry)
+
+    def _adopt(self, entry: Entry, record: ShardRecord, submission: TaskSubmitted) -> None:
+        if submission.run > entry.state.run:
+            # A retry by hand, read before the end of the run before it was acknowledged to us.
+            older = self._next_runs.pop(entry.task_id, None)
+            self._next_runs[entry.task_id] = (record, submission)
+            if older is not None:
+                self.finish(older[0])
+        elif record.position != entry.record.position:
+            old = entry.record
+            self._window.moved(entry, record)
+            self.finish(old)
+        else:
+            self._window.moved(entry, record)
+
+    def _end(self, entry: Entry) -> None:
+        del self.entries[entry.task_id]
+        self._window.discard(entry)
+        self._finished.add(entry.task_id, entry.state.run)
+        self.finish(entry.record)
+        if next_run := self._next_runs.pop(entry.task_id, None):
+            self._take(*next_run)
+
+    def _drop(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            entry.lost = True
+            self._window.discard(entry)
+            self._window.ended(entry)
+            del self.entries[entry.task_id]
+            if entry.execution is not None:
+                entry.execution.cancel()
+
+    def _bury(self, record: ShardRecord, reason: str) -> None:
+        burial = asyncio.get_running_loop().create_task(self._put_dead_letter(record, reason))
+        self._burials.add(burial)
+        burial.add_done_callback(self._burials.discard)
+
+    async def _put_dead_letter(self, record: ShardRecord, reason: str) -> None:
+        self._log.warning("dead letter: %s", reason, extra={"position": record.position})
+        while True:
+            try:
+                origin = Origin(record.topic, record.shard, record.offset)
+                letter = await bury(self._event_log, record.value, record.key, record.headers.items(), origin, reason)
+                await self._event_log.acknowledged(letter)
+                break
+            except LogUnavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+        self.finish(record)

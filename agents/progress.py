@@ -1,0 +1,70 @@
+"""Progress of running attempts, on its way to task-progress: pieces of one task are joined for 50 ms."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from agents.context import Progress
+from schemas.envelope import rfc3339
+from streams.log import EventLog, LogUnavailable, RecordTooLarge
+
+JOIN_SECONDS = 0.05
+
+
+class ProgressReports:
+    """The reports of one attempt; see `agents.context.AttemptPort`."""
+
+    def __init__(self, log: EventLog, task_id: str, attempt: int) -> None:
+        self._log, self._task_id, self._attempt = log, task_id, attempt
+        self._joined: dict[str, Any] = {}
+        self._sequence = 0
+        self._sending: asyncio.Task[None] | None = None
+        #: Loop time of the last sign of life.
+        self.alive_at = asyncio.get_running_loop().time()
+
+    async def progress(self, progress: Progress) -> None:
+        """See `AttemptPort.progress`."""
+        await self.heartbeat()
+        if progress.percent is not None:
+            self._joined["percent"] = progress.percent
+        if progress.message is not None:
+            self._joined["message"] = progress.message
+        if progress.delta is not None:
+            self._joined["delta"] = self._joined.get("delta", "") + progress.delta
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send_soon())
+
+    async def heartbeat(self) -> None:
+        """See `AttemptPort.heartbeat`."""
+        self.alive_at = asyncio.get_running_loop().time()
+
+    async def close(self) -> None:
+        """Send what is left."""
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
+        await self._send()
+
+    async def _send_soon(self) -> None:
+        await asyncio.sleep(JOIN_SECONDS)
+        await self._send()
+
+    async def _send(self) -> None:
+        joined, self._joined = self._joined, {}
+        if not joined:
+            return
+        self._sequence += 1
+        report = {
+            "task_id": self._task_id,
+            "attempt": self._attempt,
+            "sequence": self._sequence,
+            "at": rfc3339(datetime.now(UTC)),
+            **joined,
+        }
+        try:
+            await self._log.progress(self._task_id, report)
+        except (LogUnavailable, RecordTooLarge) as error:
+            logging.getLogger(__name__).warning("a progress report is lost: %s", error)

@@ -1,0 +1,156 @@
+"""One worker of one resource class: wires stream, owner, dispatcher and engines, and lives until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from agents.artifacts import ArtifactStore
+from agents.attempts import AttemptRunner
+from agents.command_tail import CommandTail
+from agents.dispatcher import Dispatcher
+from agents.engines.engines import Engines
+from agents.handlers.registry import Registry
+from agents.handlers.settings import HandlerSettings
+from agents.outbox import Outbox
+from agents.owner import ClassGroup, Owner
+from agents.relocation import LagBound, Relocation
+from agents.strategies import STRATEGIES
+from agents.vitals import VitalSigns
+from agents.watchdog import Patience
+from agents.window import Window
+from domain.retry import RetryPolicy
+from schemas.commands import CancelTask
+from streams.faust_stream import FaustShardStream
+from streams.log import EventLog
+from streams.shard_stream import GroupMembership, ShardStream
+from streams.topics import class_topics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """Everything that a worker needs to know."""
+
+    bootstrap_servers: str
+    resource_class: str
+    shards: int = 4
+    #: Attempts that run at a time.
+    slots: int = 8
+    #: Waiting tasks held in memory for each band and shard.
+    window_size: int = 10_000
+    strategy: str = "priority"
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    lag: LagBound = field(default_factory=LagBound)
+    patience: Patience = field(default_factory=Patience)
+    session_timeout_seconds: float = 10.0
+    #: How long running attempts may go on once the worker was told to stop.
+    drain_seconds: float = 3.0
+    handlers: HandlerSettings = field(default_factory=HandlerSettings)
+
+    @property
+    def group(self) -> str:
+        """The consumer group of the class."""
+        return f"agents-{self.resource_class}"
+
+    @property
+    def membership(self) -> GroupMembership:
+        """How the worker joins its group."""
+        return GroupMembership(
+            bootstrap_servers=self.bootstrap_servers,
+            group=self.group,
+            topics=tuple(class_topics(self.resource_class)),
+            shards=self.shards,
+            session_timeout_seconds=self.session_timeout_seconds,
+        )
+
+
+async def run_worker(
+    config: WorkerConfig,
+    registry: Registry,
+    stop: asyncio.Event,
+    *,
+    make_stream: Callable[[GroupMembership], ShardStream] = FaustShardStream,
+) -> None:
+    """Work until `stop` is set, then hand back what runs and leave the group.
+
+    Raises:
+        Exception: whatever ended the worker; its process must exit, so that its supervisor starts another.
+    """
+    engines = Engines(config.handlers, processes_max=config.slots, modules=registry.modules())
+    try:
+        async with EventLog(config.bootstrap_servers, client_id=config.group) as log:
+            await _work(config, registry, engines, log, make_stream(config.membership), stop)
+    finally:
+        await engines.close()
+
+
+async def _work(
+    config: WorkerConfig,
+    registry: Registry,
+    engines: Engines,
+    log: EventLog,
+    stream: ShardStream,
+    stop: asyncio.Event,
+) -> None:
+    runner = AttemptRunner(
+        registry=registry,
+        settings=config.handlers,
+        engines=engines,
+        artifacts=ArtifactStore(config.handlers.artifacts_url),
+        log=log,
+        retry=config.retry,
+    )
+    window = Window(STRATEGIES[config.strategy](), config.window_size, on_full=stream.full, on_drained=stream.drained)
+    outbox = Outbox(log)
+    dispatcher = Dispatcher(window, outbox, runner, config.slots)
+    group = ClassGroup(config.bootstrap_servers, config.resource_class, config.group, tuple(config.membership.topics))
+
+    def on_cancel(command: CancelTask) -> None:
+        owner.cancel(command.task_id, command.run, command.reason)
+
+    commands = CommandTail(config.bootstrap_servers, on_cancel)
+    owner = Owner(group, stream, outbox, window, log, wake=dispatcher.wake, commands_from=commands.read_from)
+    vitals = VitalSigns(config.bootstrap_servers, stream, outbox, owner, config.patience)
+    await stream.start(owner)
+    try:
+        await _until_stopped(
+            stop,
+            stream.ended(),
+            outbox.run(),
+            dispatcher.run(owner),
+            commands.run(),
+            Relocation(owner, log, config.lag).run(),
+            vitals.run(),
+            engines.warm_up(config.resource_class),
+            leave=lambda: _leave(config, dispatcher, outbox),
+        )
+    finally:
+        await stream.stop()
+
+
+async def _until_stopped(stop: asyncio.Event, *services: Awaitable[None], leave: Callable[[], Awaitable[None]]) -> None:
+    """Run the services until `stop` is set, then `leave` while they still run; raises what any of them raises."""
+    running = [asyncio.ensure_future(service) for service in services]
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        pending = {stopping, *running}
+        while not stopping.done():
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for service in done:
+                service.result()
+        await leave()
+    finally:
+        for task in (stopping, *running):
+            task.cancel()
+        await asyncio.gather(stopping, *running, return_exceptions=True)
+
+
+async def _leave(config: WorkerConfig, dispatcher: Dispatcher, outbox: Outbox) -> None:
+    await dispatcher.drain(config.drain_seconds)
+    try:
+        async with asyncio.timeout(config.drain_seconds):
+            await outbox.drained()
+    except TimeoutError:
+        logging.getLogger(__name__).warning("left with %d facts unwritten; a successor decides them again", len(outbox))

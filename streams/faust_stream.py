@@ -1,0 +1,123 @@
+"""Faust behind the shard port: one app, one agent a band, and the settings that keep its traps shut.
+
+Faust acknowledges a record whose body raises, commits past one unfinished record, loses records of paused partitions
+and hands records out before a recovery has ended. Hence: `noack` streams and acks in offset order only; back-pressure
+by buffer marks, never by pausing; recovery in `on_rebalance_complete`, which is awaited before the first record; and
+no tables, no exactly-once, no static membership.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import faust
+from faust.types import TP, EventT
+
+from streams.assignor import ShardAssignor
+from streams.shard_stream import POLL_RECORDS_MAX, GroupMembership, Ownership, ShardOwner, ShardRecord
+
+#: Faust's poll limit is client-side only, and leaving the group is no cure for full bands: the watchdog judges instead.
+POLL_INTERVAL_SECONDS_MAX = 2_000_000.0
+
+
+class FaustShardStream:
+    """See `ShardStream`."""
+
+    def __init__(self, membership: GroupMembership) -> None:
+        self._membership = membership
+        self._app = _make_app(membership)
+        self._owner: ShardOwner | None = None
+        self._log = logging.getLogger(__name__)
+
+    async def start(self, owner: ShardOwner) -> None:
+        self._owner = owner
+        for name in self._membership.topics:
+            topic = self._app.topic(
+                name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+            )
+            self._app.agent(topic, name=f"take-{name}")(self._take)
+        self._app.on_partitions_revoked.connect(self._on_revoked, weak=False)
+        self._app.on_rebalance_complete.connect(self._on_rebalance_complete, weak=False)
+        self._app.finalize()
+        await self._app.start()
+
+    async def stop(self) -> None:
+        await self._app.stop()
+
+    async def ended(self) -> None:
+        await self._app.wait_until_stopped()
+        if self._app.crash_reason is not None:
+            raise self._app.crash_reason
+
+    def is_current(self, generation: int) -> bool:
+        return bool(self._app.consumer_generation_id == generation)
+
+    @property
+    def member(self) -> bool:
+        return bool(self._app.flow_control.is_active())
+
+    def full(self, topic: str, shard: int) -> None:
+        self._app.consumer.on_buffer_full(TP(topic, shard))
+
+    def drained(self, topic: str, shard: int) -> None:
+        self._app.consumer.on_buffer_drop(TP(topic, shard))
+
+    def ack(self, record: ShardRecord) -> None:
+        if self.is_current(record.generation):
+            record.handle.ack()
+
+    async def _take(self, stream: Any) -> None:
+        assert self._owner is not None, "agents run after start"
+        events: AsyncIterator[EventT[Any]] = stream.noack().events()
+        async for event in events:
+            self._owner.received(_record(event))
+
+    async def _on_revoked(self, *_: Any, **__: Any) -> None:
+        assert self._owner is not None, "partitions come after start"
+        await self._owner.revoked()
+
+    async def _on_rebalance_complete(self, *_: Any, **__: Any) -> None:
+        assert self._owner is not None, "partitions come after start"
+        generation = self._app.consumer_generation_id
+        shards = frozenset(tp.partition for tp in self._app.consumer.assignment())
+        self._log.info("assigned shards %s in generation %d", sorted(shards), generation)
+        await self._owner.assigned(Ownership(generation, shards))
+
+
+def _make_app(membership: GroupMembership) -> faust.App:
+    return faust.App(
+        membership.group,
+        broker=[f"kafka://{server}" for server in membership.bootstrap_servers.split(",")],
+        PartitionAssignor=ShardAssignor,
+        autodiscover=False,
+        web_enabled=False,
+        store="memory://",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        consumer_auto_offset_reset="earliest",
+        stream_wait_empty=False,
+        stream_buffer_maxsize=max(4096, 5 * membership.shards * POLL_RECORDS_MAX),
+        broker_max_poll_records=POLL_RECORDS_MAX,
+        broker_max_poll_interval=POLL_INTERVAL_SECONDS_MAX,
+        broker_session_timeout=membership.session_timeout_seconds,
+        broker_heartbeat_interval=membership.heartbeat_interval_seconds,
+        broker_commit_interval=membership.commit_interval_seconds,
+    )
+
+
+def _record(event: EventT[Any]) -> ShardRecord:
+    message = event.message
+    assert message.generation_id is not None, "the aiokafka driver sets it"
+    return ShardRecord(
+        topic=message.topic,
+        shard=message.partition,
+        offset=message.offset,
+        generation=message.generation_id,
+        timestamp_ms=int(message.timestamp * 1000),
+        key=message.key,
+        value=message.value,
+        headers=dict(message.headers or ()),
+        handle=event,
+    )

@@ -1,0 +1,97 @@
+"""Reading the log from a moment to its present end, outside any group: what recoveries and audits do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+#: Records of one poll: large, since nobody waits for single ones.
+BATCH_RECORDS_MAX = 5000
+
+
+@asynccontextmanager
+async def reader(bootstrap_servers: str, topics: Iterable[str]) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer without a group, assigned every partition of the topics."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap_servers,
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_poll_records=BATCH_RECORDS_MAX,
+    )
+    await consumer.start()
+    try:
+        consumer.assign(await partitions_of(consumer, topics))
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def partitions_of(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> list[TopicPartition]:
+    """Every partition of the topics, by the broker's word."""
+    partitions: list[TopicPartition] = []
+    for topic in topics:
+        await consumer._client._wait_on_metadata(topic)  # the only way to learn of a topic without subscribing to it
+        partitions += [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+    return partitions
+
+
+async def seek_to_moment(consumer: AIOKafkaConsumer, since_ms: int) -> None:
+    """Position every assigned partition at its first record appended at or after a moment (milliseconds, UTC)."""
+    partitions = list(consumer.assignment())
+    found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+    ends = await consumer.end_offsets(partitions)
+    for partition in partitions:
+        position = found.get(partition)
+        consumer.seek(partition, ends[partition] if position is None else position.offset)
+
+
+async def read_to_end(
+    consumer: AIOKafkaConsumer, wanted: Callable[[], bool] = lambda: True
+) -> AsyncIterator[Sequence[ConsumerRecord]]:
+    """Batches of records from the present positions to the ends as they are now; stops early when no longer wanted."""
+    ends = await consumer.end_offsets(list(consumer.assignment()))
+    behind = {partition for partition, end in ends.items() if await consumer.position(partition) < end}
+    while behind and wanted():
+        batches = await consumer.getmany(*behind, timeout_ms=500)
+        for partition, records in batches.items():
+            if records:
+                yield [record for record in records if record.offset < ends[partition]]
+        for partition in list(behind):
+            if await consumer.position(partition) >= ends[partition]:
+                behind.discard(partition)
+
+
+async def lowest_uncommitted_ms(bootstrap_servers: str, group: str, partitions: Sequence[TopicPartition]) -> int | None:
+    """When the oldest record was appended that the group has not committed; None when there is none."""
+    committed = await _committed(bootstrap_servers, group)
+    async with reader(bootstrap_servers, []) as consumer:
+        consumer.assign(partitions)
+        begins = await consumer.beginning_offsets(list(partitions))
+        ends = await consumer.end_offsets(list(partitions))
+        behind = set()
+        for partition in partitions:
+            position = max(committed.get(partition, 0), begins[partition])
+            if position < ends[partition]:
+                consumer.seek(partition, position)
+                behind.add(partition)
+        lowest: int | None = None
+        while behind:
+            for partition, records in (await consumer.getmany(*behind, timeout_ms=500, max_records=100)).items():
+                if records and partition in behind:
+                    behind.discard(partition)
+                    lowest = records[0].timestamp if lowest is None else min(lowest, records[0].timestamp)
+        return lowest
+
+
+async def _committed(bootstrap_servers: str, group: str) -> dict[TopicPartition, int]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(group)
+    finally:
+        await admin.close()
+    return {partition: found.offset for partition, found in offsets.items() if found.offset >= 0}
