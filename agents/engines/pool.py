@@ -59,7 +59,9 @@ class EnginePool:
                 # A process that ran out of memory ends itself; it must not be met by the next call on its way out.
                 out_of_memory = isinstance(error, TaskError) and error.code == OUT_OF_MEMORY
                 await (self._discard if out_of_memory else self._put_back)(process)
-                raise _as_task_error(error) from error
+                if isinstance(error, TaskError):
+                    raise
+                raise TaskError("handler_error", str(error), retryable=True) from error
             except EngineDied as error:
                 await self._discard(process)
                 raise TaskError("engine_died", str(error), retryable=True) from error
@@ -122,7 +124,3 @@ def check_reachable(function: Callable[..., object]) -> None:
         raise ValueError(
             f"{function!r} cannot run in an engine process: define it at the top level of an importable module"
         )
-
-
-def _as_task_error(error: TaskError | FunctionRaised) -> TaskError:
-    return error if isinstance(error, TaskError) else TaskError("handler_error", str(error), retryable=True)
