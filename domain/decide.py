@@ -144,7 +144,7 @@ def decide(command: OwnerCommand, state: TaskState) -> list[LifecycleEvent]:
         case Cancel(reason=reason):
             return _cancel(state, command, reason)
         case ConfirmCancel(reason=reason):
-            return _active(state, command, events.TaskCancelled, reason=reason)
+            return _confirm_cancel(state, command, reason)
         case Expire(reason=reason):
             return _waiting(state, command, events.TaskExpired, reason=reason)
         case _:
@@ -224,6 +224,12 @@ def _lose(state: TaskState, command: Command) -> list[LifecycleEvent]:
         detail = f"its worker died during attempt {state.attempt}, the last one allowed"
         facts.append(_fact(events.TaskFailed, state, command, skip=1, error_code="attempt_lost", error_detail=detail))
     return facts
+
+
+def _confirm_cancel(state: TaskState, command: Command, reason: str) -> list[LifecycleEvent]:
+    if state.status is not TaskStatus.CANCELLING:
+        raise IllegalTransition(state.task_id, "confirm a cancel", str(state.status), "nobody asked it to stop")
+    return [_fact(events.TaskCancelled, state, command, reason=reason)]
 
 
 def _cancel(state: TaskState, command: Command, reason: str) -> list[LifecycleEvent]:

@@ -46,11 +46,14 @@ class IllegalTransition(PenstockError):
 
 
 class CorruptHistory(PenstockError):
-    """The log holds facts in an order that no owner may write."""
+    """The log holds a fact, or an order of facts, that no owner may write."""
 
-    def __init__(self, task_id: str, status: str, event_type: str, version: tuple[int, int, int]) -> None:
+    def __init__(
+        self, task_id: str, status: str, event_type: str, version: tuple[int, int, int], hint: str = ""
+    ) -> None:
         self.task_id, self.status, self.event_type, self.version = task_id, status, event_type, version
-        super().__init__(f"task {task_id}: {event_type} (run, epoch, sequence {version}) cannot follow {status}")
+        text = f"task {task_id}: {event_type} (run, epoch, sequence {version}) cannot follow {status}"
+        super().__init__(text + (f"; {hint}" if hint else ""))
 
 
 class UnknownTaskType(PenstockError, KeyError):

@@ -14,6 +14,8 @@ class RetryPolicy:
 
     delay_seconds: float = 60.0
     delay_seconds_max: float = 3600.0
+    #: The longest wait that another side's Retry-After may ask for.
+    retry_after_seconds_max: float = 24 * 3600.0
 
     def ceiling_seconds(self, failures: int) -> float:
         """The longest wait after so many failures, counted from 1."""
@@ -23,6 +25,6 @@ class RetryPolicy:
     def backoff_seconds(self, failures: int, jitter: float, least_seconds: float = 0.0) -> float:
         """The wait after so many failures; `jitter` in [0, 1] spreads it from nothing to the ceiling.
 
-        `least_seconds` is what the other side asked for (Retry-After); it is never undercut.
+        `least_seconds` is what the other side asked for (Retry-After): not undercut up to `retry_after_seconds_max`.
         """
-        return max(jitter * self.ceiling_seconds(failures), least_seconds)
+        return max(jitter * self.ceiling_seconds(failures), min(least_seconds, self.retry_after_seconds_max))

@@ -103,7 +103,11 @@ def _payload(submission: Submission, task_type: TaskType) -> str:
 
 def _json_text(value: Mapping[str, Any], pointer: str) -> str:
     try:
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text.encode()
+        return text
+    except UnicodeEncodeError as error:
+        raise InvalidSubmission([Flaw(pointer, "text must be Unicode: half a surrogate pair is not")]) from error
     except ValueError as error:
         raise InvalidSubmission([Flaw(pointer, "numbers must be finite: NaN and Infinity are not JSON")]) from error
 

@@ -90,7 +90,7 @@ def evolve(state: TaskState, fact: TaskEvent) -> TaskState:
     """The state after one more fact; the very same object where the fact changes nothing.
 
     Raises:
-        CorruptHistory: the fact is newer than the state but may not follow it.
+        CorruptHistory: the fact is newer than the state but may not follow it, or is a hold of nothing readable.
     """
     if isinstance(fact, TaskSubmitted):
         return _submitted(state, fact)
@@ -170,11 +170,21 @@ def _described(state: TaskState, fact: events.TaskHeld) -> TaskState:
     """Held work is not on a class topic yet, so its hold says what the task is."""
     if state.submission is not None:
         return state
-    submission = codec.decode(fact.submission)
-    assert isinstance(submission, TaskSubmitted), "a hold carries the submission that it holds"
+    submission = _held(state, fact)
     return replace(
         state,
         submission=submission,
         submitted_at=submission.occurred_at,
         attempt=max(state.attempt, submission.attempts_before),
     )
+
+
+def _held(state: TaskState, fact: events.TaskHeld) -> TaskSubmitted:
+    try:
+        submission = codec.decode(fact.submission)
+    except codec.UndecodableRecord as error:
+        raise CorruptHistory(state.task_id, str(state.status), fact.TYPE, fact.version, str(error)) from error
+    if not isinstance(submission, TaskSubmitted) or submission.task_id != fact.task_id:
+        hint = f"it holds {submission.TYPE} of task {submission.task_id}"
+        raise CorruptHistory(state.task_id, str(state.status), fact.TYPE, fact.version, hint)
+    return submission
