@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from penstock.settings import Settings
 
-#: The embedded services, which start first and stop last.
-SERVICES = ("kafka", "postgres")
+#: Stopping takes the API, then what works, then the services: within ten seconds together.
+API_STOP_SECONDS = 1.5
+WORKER_STOP_SECONDS = 5.0
+SERVICE_STOP_SECONDS = 2.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +19,13 @@ class RolePlan:
 
     name: str
     command: tuple[str, ...]
+    #: Must be ready whenever this one is started.
     needs: tuple[str, ...] = ()
+    #: Must have been ready once before this one is started for the first time.
+    after: tuple[str, ...] = ()
     stop_signal: signal.Signals = signal.SIGTERM
+    #: How long it may take to stop before it is killed.
+    stop_seconds: float = 5.0
     #: Runs once and ends; what needs it waits for its end.
     is_step: bool = False
 
@@ -32,23 +39,36 @@ def plan_roles(settings: Settings) -> list[RolePlan]:
     """Every process that `penstock up` runs: an embedded service only where no outer one is named."""
     services = []
     if settings.kafka_bootstrap_servers is None:
-        services.append(RolePlan(name="kafka", command=role_command("kafka")))
+        services.append(RolePlan(name="kafka", command=role_command("kafka"), stop_seconds=SERVICE_STOP_SECONDS))
     if settings.database_url is None:
         # PostgreSQL's fast stop; SIGTERM would wait until the last client has gone.
-        services.append(RolePlan(name="postgres", command=role_command("postgres"), stop_signal=signal.SIGINT))
+        services.append(
+            RolePlan(
+                name="postgres",
+                command=role_command("postgres"),
+                stop_signal=signal.SIGINT,
+                stop_seconds=SERVICE_STOP_SECONDS,
+            )
+        )
     prepare = RolePlan(
         name="prepare", command=role_command("prepare"), needs=tuple(each.name for each in services), is_step=True
     )
+    # The services themselves too: a role that is started again waits until they are back.
+    needs = (*prepare.needs, prepare.name)
+    commands: dict[str, tuple[str, ...]] = {"projector": ("projector",), "intake": ("intake",)}
+    commands |= {f"agents-{name}": ("agents", name) for name in settings.started_classes}
     workers = [
-        RolePlan(name="projector", command=role_command("projector"), needs=("prepare",)),
-        RolePlan(name="intake", command=role_command("intake"), needs=("prepare",)),
-        *(
-            RolePlan(name=f"agents-{name}", command=role_command("agents", name), needs=("prepare",))
-            for name in settings.started_classes
-        ),
+        RolePlan(name=name, command=role_command(*arguments), needs=needs, stop_seconds=WORKER_STOP_SECONDS)
+        for name, arguments in commands.items()
     ]
-    # Last, so that a system that answers is a system that works.
-    api = RolePlan(name="api", command=role_command("api"), needs=tuple(each.name for each in workers))
+    # Last, so that a system that answers is a system that works. A worker that restarts does not take it away.
+    api = RolePlan(
+        name="api",
+        command=role_command("api"),
+        needs=needs,
+        after=tuple(each.name for each in workers),
+        stop_seconds=API_STOP_SECONDS,
+    )
     return [*services, prepare, *workers, api]
 
 
@@ -61,7 +81,7 @@ def start_waves(plans: Sequence[RolePlan]) -> list[list[RolePlan]]:
     placed: set[str] = set()
     waiting = list(plans)
     while waiting:
-        wave = [plan for plan in waiting if placed.issuperset(plan.needs)]
+        wave = [plan for plan in waiting if placed.issuperset(plan.needs + plan.after)]
         if not wave:
             raise ValueError(f"roles that can never start: {', '.join(plan.name for plan in waiting)}")
         waves.append(wave)

@@ -41,7 +41,7 @@ class ClassSettings(BaseModel):
 
     #: Partitions of each band's topic; fixed once the class has been used.
     shards: PositiveInt = 4
-    #: Tasks that run at once in each shard.
+    #: Tasks that run at once in each agent process of the class.
     slots: PositiveInt = 2
     #: Waiting tasks that a shard holds in memory, per band.
     window_size: PositiveInt = 10_000

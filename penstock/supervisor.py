@@ -7,7 +7,7 @@ PostgreSQL costs its clients neither attempts nor back-off. Whatever kills the s
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from penstock.embedded.kafka import HOST
 from penstock.embedded.postgres import PostgresPlace
 from penstock.errors import SettingsError
 from penstock.installation import Installation, RunningRole, RunningSystem
-from penstock.plan import SERVICES, RolePlan, plan_roles, start_waves
+from penstock.plan import RolePlan, plan_roles, start_waves
 from penstock.processes import READY_FILE_ENV, identity, is_free, is_same_process
 from penstock.readiness import Probe, probe_for
 from penstock.restarts import remembered, verdict
@@ -29,9 +29,6 @@ Say = Callable[[str, str], None]
 PROBE_INTERVAL_SECONDS = 0.1
 SLOW_START_SECONDS = 30.0
 LOG_CHECK_SECONDS = 1.0
-#: Stopping is over within ten seconds: what serves first, then the services that it wrote to.
-ROLE_STOP_SECONDS = 3.0
-SERVICE_STOP_SECONDS = 3.0
 LEFTOVER_STOP_SECONDS = 5.0
 LAST_LINES = 3
 
@@ -51,13 +48,12 @@ class _Kept:
 class Supervisor:
     """The processes of one running system. Use `running_system`, which also owns the data folder."""
 
-    def __init__(self, settings: Settings, installation: Installation, say: Say) -> None:
+    def __init__(self, settings: Settings, installation: Installation, plans: Sequence[RolePlan], say: Say) -> None:
         self._installation, self._say = installation, say
         self.system = _describe(settings, installation)
         self._environment = _environment(settings, self.system)
         self._roles = {
-            plan.name: _Kept(plan, probe_for(plan, self.system, self._ready_file(plan.name)))
-            for plan in plan_roles(settings)
+            plan.name: _Kept(plan, probe_for(plan, self.system, self._ready_file(plan.name))) for plan in plans
         }
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -91,12 +87,14 @@ class Supervisor:
     async def _stop_role(self, role: _Kept) -> None:
         if role.child is None or not role.child.is_running:
             return
-        seconds = SERVICE_STOP_SECONDS if role.plan.name in SERVICES else ROLE_STOP_SECONDS
+        seconds = role.plan.stop_seconds
         by_itself = await role.child.stop(role.plan.stop_signal, seconds)
         await role.child.exited()
-        self._say(role.plan.name, "stopped" if by_itself else f"killed: it did not stop within {seconds:.0f} s")
+        self._say(role.plan.name, "stopped" if by_itself else f"killed: it did not stop within {seconds:g} s")
 
     async def _keep(self, role: _Kept) -> None:
+        for earlier in role.plan.after:
+            await self._roles[earlier].ready.wait()
         while True:
             for need in role.plan.needs:
                 await self._roles[need].ready.wait()
@@ -186,8 +184,12 @@ class Supervisor:
 
 
 @asynccontextmanager
-async def running_system(settings: Settings, say: Say) -> AsyncIterator[Supervisor]:
+async def running_system(
+    settings: Settings, say: Say, plans: Sequence[RolePlan] | None = None
+) -> AsyncIterator[Supervisor]:
     """A system that is being started on the settings' data folder, and is stopped when the block ends.
+
+    Without plans it is the whole system that the settings describe.
 
     Raises: FolderInUse where another one owns the folder; SettingsError where the port is taken.
     """
@@ -200,7 +202,7 @@ async def running_system(settings: Settings, say: Say) -> AsyncIterator[Supervis
                 f"Port {settings.port} on {settings.host} is in use by another program.",
                 remedy="Stop that program, or choose another port with --port.",
             )
-        supervisor = Supervisor(settings, installation, say)
+        supervisor = Supervisor(settings, installation, plans or plan_roles(settings), say)
         supervisor.start()
         try:
             yield supervisor

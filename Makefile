@@ -1,0 +1,75 @@
+# One file for people and for CI: `make help` lists what it can do.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+#: Says that the environment is what the lock asks for; its name changes with the locks and with what we install by them.
+STAMP := $(VENV)/.installed-$(shell cat requirements.lock requirements-bootstrap.lock pyproject.toml deploy/llama/* | cksum | cut -d' ' -f1)
+#: The model server is Python's own: leaving out llama.cpp's programs and its vision part takes the build from 5 minutes to 2.
+LLAMA_CMAKE_ARGS := -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/deploy/llama/nocommon.cmake
+
+#: $(call stage,what it does,command): say it, do it, say how long it took.
+define stage
+@echo "==> $(1)"; begun=$$SECONDS; $(2) || exit $$?; echo "    done in $$((SECONDS - begun)) s"
+endef
+
+.PHONY: help
+help: ## Show this text
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: $(STAMP) ## Make the environment .venv: once, and again when the lock has changed
+
+$(STAMP): requirements.lock requirements-bootstrap.lock pyproject.toml
+	$(call stage,Python environment in $(VENV) by $(PYTHON),$(PYTHON) -m venv $(VENV))
+	$(call stage,uv$(comma) which installs the rest,$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.lock)
+	$(call stage,packages of requirements.lock; compiles llama.cpp where this is the first time (about 2 minutes on 2 cores),CMAKE_ARGS="$(LLAMA_CMAKE_ARGS)" $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock)
+	$(call stage,Penstock itself,$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .)
+	@rm -f $(VENV)/.installed-*; touch $@
+
+comma := ,
+
+.PHONY: demo
+demo: install ## Run the examples on a system of their own, show each task live, and stop
+	$(BIN)/python -m penstock.demo
+
+.PHONY: up
+up: install ## Start everything and keep it running; Ctrl-C stops it
+	$(BIN)/penstock up
+
+.PHONY: test
+test: install ## Run all tests, on an embedded Kafka and PostgreSQL
+	$(BIN)/python -m pytest
+
+.PHONY: check
+check: install ## Everything that needs no running: format, lint, types, layers, generated documents
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory docs CHECK=--check
+
+#: Each module writes one document from the code that it documents; with --check it fails where that is out of date.
+DOCUMENTS := penstock.settings_doc
+
+.PHONY: docs
+docs: ## Write the generated documents anew
+	@for module in $(DOCUMENTS); do $(BIN)/python -m $$module $(CHECK) || exit 1; done
+
+.PHONY: bench
+bench: install ## Measure tasks a second and idle latency of the whole path
+	$(BIN)/python -m benchmarks
+
+.PHONY: lock
+lock: install ## Resolve requirements.lock anew, and the lock of Kafka's jars
+	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --extra llm --extra subtitles --extra demo-models --extra dev --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file requirements.lock
+	echo uv | $(BIN)/uv pip compile - --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file requirements-bootstrap.lock
+	$(BIN)/python -m penstock.embedded.jars > penstock/embedded/kafka-jars.lock.new && mv penstock/embedded/kafka-jars.lock.new penstock/embedded/kafka-jars.lock
+
+.PHONY: clean
+clean: ## Remove the environment and all caches; data folders stay
+	rm -rf $(VENV) build ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,153 @@
+"""The composition root: builds each role from the settings and runs it until it is told to stop."""
+
+import asyncio
+import faulthandler
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import structlog
+
+from penstock.errors import SettingsError
+from penstock.processes import announce_ready, die_with_parent
+from penstock.settings import Settings
+
+if TYPE_CHECKING:
+    from agents.handlers.registry import Registry
+    from domain.submission import SubmissionDefaults
+
+#: What a role does, given its settings and the event that tells it to stop.
+Role = Callable[[Settings, asyncio.Event], Awaitable[object]]
+
+#: A role that hangs while it drains is ended, with a traceback in its log; the log recovers what it held.
+DRAIN_SECONDS_MAX = 20
+#: How long running tasks may go on once their agents were told to stop; their facts get as long again.
+AGENT_DRAIN_SECONDS = 2.0
+
+
+def run(role: Role, settings: Settings) -> None:
+    """Run a role in this process until SIGINT or SIGTERM; ends with its parent where it has one."""
+    die_with_parent()
+    configure_logging(settings)
+    import uvloop
+
+    uvloop.run(_until_stopped(role, settings))
+
+
+async def _until_stopped(role: Role, settings: Settings) -> None:
+    stop = asyncio.Event()
+
+    def ask_to_stop() -> None:
+        stop.set()
+        faulthandler.dump_traceback_later(DRAIN_SECONDS_MAX, exit=True)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ask_to_stop)
+    await role(settings, stop)
+
+
+def configure_logging(settings: Settings) -> None:
+    """Structured lines, one an event, on standard error and in the file that the settings name."""
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if settings.log_file:
+        handlers.append(logging.FileHandler(settings.log_file, encoding="utf-8"))
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "logger", "event"]),
+        ],
+    )
+    for handler in handlers:
+        handler.setFormatter(renderer)
+    logging.basicConfig(level=settings.log_level, handlers=handlers, force=True)
+    # Each request and each reconnection would be a line; their warnings are still heard.
+    for noisy in ("httpx", "aiokafka", "mode", "faust"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+def addresses(settings: Settings) -> tuple[str, str]:
+    """Kafka's and PostgreSQL's address, which a role cannot do without.
+
+    Raises: SettingsError.
+    """
+    if settings.kafka_bootstrap_servers is None or settings.database_url is None:
+        raise SettingsError(
+            "A role needs the addresses of Kafka and PostgreSQL.",
+            remedy="Set KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL, or let `penstock up` run every role.",
+        )
+    return settings.kafka_bootstrap_servers, settings.database_url.get_secret_value()
+
+
+def shards(settings: Settings) -> dict[str, int]:
+    """Each class's number of shards."""
+    return {name: each.shards for name, each in settings.classes.items()}
+
+
+async def prepare(settings: Settings, stop: asyncio.Event) -> None:
+    """Create topics and tables; a role of its own because every other one needs both."""
+    from streams.admin import ensure_topics
+    from streams.topics import all_topics
+
+    bootstrap_servers, _database_url = addresses(settings)
+    await ensure_topics(bootstrap_servers, all_topics(shards(settings)), replication_factor=settings.replication_factor)
+
+
+def registry(settings: Settings) -> Registry:
+    """Every handler that the installation knows: built-in, of installed distributions, and of the settings."""
+    # Modules of the user's own lie in the folder that the command was given in.
+    sys.path.append(os.getcwd())
+    from agents.handlers.registry import load_handlers
+
+    return load_handlers(settings.handlers)
+
+
+def agents_of(resource_class: str) -> Role:
+    """The role of one class's agents."""
+
+    async def agents(settings: Settings, stop: asyncio.Event) -> None:
+        from agents.worker import WorkerConfig, run_worker
+        from domain.retry import RetryPolicy
+
+        mine = settings.classes[resource_class]
+        config = WorkerConfig(
+            bootstrap_servers=addresses(settings)[0],
+            resource_class=resource_class,
+            shards=mine.shards,
+            slots=mine.slots,
+            window_size=mine.window_size,
+            strategy=mine.strategy,
+            retry=RetryPolicy(
+                delay_seconds=settings.retry_delay_seconds, delay_seconds_max=settings.retry_delay_max_seconds
+            ),
+            drain_seconds=AGENT_DRAIN_SECONDS,
+            handlers=settings.for_handlers(),
+        )
+        handlers = registry(settings)
+        announce_ready()
+        await run_worker(config, handlers, stop)
+
+    return agents
+
+
+def defaults(settings: Settings) -> SubmissionDefaults:
+    """What a submission that leaves a field out gets."""
+    from domain.submission import SubmissionDefaults
+
+    return SubmissionDefaults(timeout_seconds=settings.task_timeout_seconds, max_retries=settings.max_retries)

@@ -1,0 +1,83 @@
+"""Settings: file, environment and flags, from weak to strong."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from penstock.errors import SettingsError
+from penstock.settings import CONFIG_ENV, DEFAULT_CLASSES, load
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "PENSTOCK_PORT", "PENSTOCK_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    # load() hands the file on by the environment, which must not leak into the next test.
+    monkeypatch.setenv(CONFIG_ENV, "")
+
+
+def written(folder: Path, text: str, name: str = "penstock.yaml") -> Path:
+    """A settings file."""
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(tmp_path, "port: 1001\nmax_queue_size: 7\n")
+    assert load(file).port == 1001
+    monkeypatch.setenv("PENSTOCK_PORT", "1002")
+    assert load(file).port == 1002
+    settings = load(file, port=1003)
+    assert (settings.port, settings.max_queue_size) == (1003, 7)
+
+
+def test_a_json_file_is_read_as_well(tmp_path: Path) -> None:
+    file = written(tmp_path, json.dumps({"llm": {"n_ctx": 512}}), "penstock.json")
+    assert load(file).llm.n_ctx == 512
+
+
+def test_a_class_of_ones_own_joins_the_built_in_ones(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, "classes: {render: {slots: 3}, cpu: {window_size: 5}}"))
+    assert set(settings.classes) == {*DEFAULT_CLASSES, "render"}
+    assert settings.classes["render"].slots == 3
+    assert (settings.classes["cpu"].window_size, settings.classes["cpu"].slots) == (5, DEFAULT_CLASSES["cpu"].slots)
+
+
+def test_outer_services_are_found_under_their_usual_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka:9092")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:hunter2@db/penstock")
+    settings = load()
+    assert settings.kafka_bootstrap_servers == "kafka:9092"
+    assert settings.database_url == SecretStr("postgresql://user:hunter2@db/penstock")
+    assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("prot: 1", "prot"),
+        ("port: many", "port"),
+        ("classes: {Cpu!: {}}", "Cpu!"),
+        ("- a list", "list"),
+        ("port: [", "cannot be read"),
+        ("start_classes: [nowhere]", "nowhere"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(SettingsError, match=expected):
+        load(written(tmp_path, text))
+
+
+def test_a_wrong_value_is_not_repeated_since_it_may_be_a_secret(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(written(tmp_path, "llm: {api_key: {nested: hunter2}}"))
+    assert "hunter2" not in str(caught.value)
+    assert "api_key" in str(caught.value)
+
+
+def test_lists_are_comma_separated_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENSTOCK_HANDLERS", "my_module, other")
+    assert load().handlers == ["my_module", "other"]
