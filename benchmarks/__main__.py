@@ -17,8 +17,8 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.installation import running_installation
 from benchmarks.measures import idle_latency, raw_kafka, throughput_http, throughput_log
+from penstock.started import started
 
 
 def main() -> int:
@@ -40,7 +40,12 @@ def main() -> int:
 
 def measure(folder: Path, tasks: int, samples: int, slots: int) -> dict[str, object]:
     """One JSON document with all figures of one run."""
-    with running_installation(folder, slots=slots) as system:
+    environment = {
+        "PENSTOCK_CLASSES": json.dumps({"cpu": {"slots": slots}}),
+        "PENSTOCK_MAX_QUEUE_SIZE": "1000000",
+        "PENSTOCK_LOG_LEVEL": "WARNING",
+    }
+    with started(folder, arguments=["--classes", "cpu"], environment=environment) as system:
         say("raw aiokafka, the limit")
         limit = asyncio.run(raw_kafka(system.bootstrap_servers, 4 * tasks))
         say("idle latency over HTTP")
