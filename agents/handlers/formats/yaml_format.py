@@ -46,8 +46,8 @@ class _Dumper(yaml.CSafeDumper):
 
 for _name, _pattern, _first in _RESOLVERS:
     _whole = re.compile(rf"(?:{_pattern.pattern})\Z", re.ASCII)
-    _Loader.add_implicit_resolver(_TAG + _name, _whole, _first)  # type: ignore[no-untyped-call]
-    _Dumper.add_implicit_resolver(_TAG + _name, _whole, _first)  # type: ignore[no-untyped-call]
+    _Loader.add_implicit_resolver(_TAG + _name, _whole, _first)
+    _Dumper.add_implicit_resolver(_TAG + _name, _whole, _first)
 
 
 def read(content: str) -> Value:
