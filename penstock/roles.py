@@ -1,5 +1,7 @@
 """The composition root: builds each role from the settings and runs it until it is told to stop."""
 
+from __future__ import annotations
+
 import asyncio
 import faulthandler
 import logging
@@ -151,3 +153,26 @@ def defaults(settings: Settings) -> SubmissionDefaults:
     from domain.submission import SubmissionDefaults
 
     return SubmissionDefaults(timeout_seconds=settings.task_timeout_seconds, max_retries=settings.max_retries)
+
+
+async def intake(settings: Settings, stop: asyncio.Event) -> None:
+    """Outsiders' records, and work that waits."""
+    from projections.database import open_engine
+    from projections.intake_model import IntakeTasks
+    from streams.intake import IntakeConfig, run_intake
+
+    bootstrap_servers, database_url = addresses(settings)
+    engine = open_engine(database_url)
+    try:
+        config = IntakeConfig(
+            bootstrap_servers=bootstrap_servers,
+            catalogue=registry(settings).catalogue(),
+            tasks=IntakeTasks(engine),
+            classes=tuple(settings.classes),
+            max_queue_size=settings.max_queue_size,
+            defaults=defaults(settings),
+        )
+        announce_ready()
+        await run_intake(config, stop)
+    finally:
+        await engine.dispose()

@@ -4,13 +4,13 @@ import asyncio
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from penstock.commands.options import Config, Data
 from penstock.settings import Settings, load
 
-MARKS = {"ok": Text("ok", "green"), "missing": Text("-", "yellow"), "failing": Text("FAIL", "bold red")}
+MARKS = {"ok": ("ok    ", "green"), "missing": ("-     ", "yellow"), "failing": ("FAIL  ", "bold red")}
+SUBJECT_WIDTH = 20
 
 
 def register(app: typer.Typer) -> None:
@@ -27,12 +27,12 @@ async def examine(settings: Settings, console: Console) -> int:
     """Print the findings; the exit status."""
     from penstock.checks import CHECKS
 
-    table = Table(box=None, show_header=False)
     failing = 0
     for check in CHECKS:
         for finding in await check(settings):
             failing += finding.state == "failing"
-            table.add_row(MARKS[finding.state], finding.subject, Text(finding.detail), Text(finding.remedy))
-    console.print(table)
+            told = f"{finding.detail}. {finding.remedy}" if finding.remedy else finding.detail
+            line = Text.assemble(MARKS[finding.state], finding.subject.ljust(SUBJECT_WIDTH), told)
+            console.print(line, soft_wrap=True, highlight=False)
     console.print(f"{failing} failing" if failing else "nothing fails")
     return 1 if failing else 0
