@@ -1,0 +1,146 @@
+"""What the API needs of the world: the log, the broker's word, the read model, and a slice of the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from domain.catalogue import Catalogue
+from domain.states import TaskStatus
+from domain.submission import SubmissionDefaults
+from domain.task import TaskState
+from projections.history import HistoryEntry
+from projections.offsets import Progress
+from schemas.commands import TaskCommand
+from schemas.events import TaskSubmitted
+from streams.cluster import Offsets
+from streams.log import Appended
+from streams.ports import QueueSnapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """The slice of the settings that this role goes by."""
+
+    version: str
+    #: Resource classes that exist here.
+    classes: Sequence[str]
+    #: Those whose agents must be at work for `/ready`; None means all.
+    ready_classes: Sequence[str] | None = None
+    max_queue_size: int = 10_000
+    body_bytes_max: int = 1024 * 1024
+    #: The longest `?wait=`.
+    wait_seconds_max: float = 60.0
+    #: How long a look-up waits for a projector that lags.
+    lag_seconds_max: float = 2.0
+    #: A projector that lags and has not moved for so long is stalled.
+    stall_seconds_max: float = 10.0
+    defaults: SubmissionDefaults = field(default_factory=SubmissionDefaults)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRow:
+    """A task as the read model has it."""
+
+    state: TaskState
+    #: Known of rejected tasks too, which have no submission.
+    type: str | None
+    tenant: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFilter:
+    """Which tasks to list; None means any."""
+
+    statuses: Collection[TaskStatus] | None = None
+    type: str | None = None
+    tenant: str | None = None
+
+
+class ReadModel(Protocol):
+    """Every method raises ReadModelUnavailable while PostgreSQL cannot be reached."""
+
+    async def task(self, task_id: str) -> TaskRow | None:
+        """The task, if the projector has seen it."""
+        ...
+
+    async def tasks(self, wanted: TaskFilter, *, page: int, page_size: int) -> tuple[int, Sequence[TaskRow]]:
+        """How many there are, and one page of them, the newest first; pages count from 1."""
+        ...
+
+    async def history(self, task_id: str) -> Sequence[HistoryEntry]:
+        """All facts of the task, in the order of the log."""
+        ...
+
+    async def terminal(self, task_ids: Collection[str]) -> set[str]:
+        """Those of the tasks that have ended."""
+        ...
+
+    async def queue(self) -> QueueSnapshot:
+        """What waits now, and what of the log that takes into account."""
+        ...
+
+    async def projected(self) -> Offsets:
+        """Up to where the projector has read."""
+        ...
+
+    async def progress(self) -> Progress | None:
+        """The projector's last sign of life."""
+        ...
+
+
+class Log(Protocol):
+    """The appends that the API makes; see EventLog."""
+
+    async def submit(self, submission: TaskSubmitted) -> Appended:
+        """Accept a task."""
+        ...
+
+    async def hold(self, submission: TaskSubmitted) -> Appended:
+        """Accept a task that waits for its time."""
+        ...
+
+    async def command(self, command: TaskCommand) -> Appended:
+        """Ask a task's owner for something."""
+        ...
+
+
+class Broker(Protocol):
+    """Questions to the broker; see Cluster. Each raises LogUnavailable."""
+
+    async def ends(self, topics: Collection[str]) -> Offsets:
+        """Where partitions end."""
+        ...
+
+    async def committed(self, group: str) -> Offsets:
+        """Where a group is."""
+        ...
+
+    async def members(self, groups: Sequence[str]) -> Mapping[str, int]:
+        """How many members groups have."""
+        ...
+
+    async def lag(self, group: str, topics: Collection[str]) -> int:
+        """Records that a group has not acknowledged."""
+        ...
+
+
+class Notifications(Protocol):
+    """Runs until cancelled and calls back whenever the projector says that tasks have ended."""
+
+    async def listen(self, heard: Callable[[], None]) -> None:
+        """Call `heard()` on each notification; outages are waited for."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiDeps:
+    """Everything that the application is built from."""
+
+    settings: ApiSettings
+    catalogue: Catalogue
+    log: Log
+    broker: Broker
+    read_model: ReadModel
+    notifications: Notifications

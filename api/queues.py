@@ -1,0 +1,94 @@
+"""The bound on each class's queue: who may come in, and what the others are told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from api.coalesced import Coalesced
+from api.ports import Broker, ReadModel
+from api.problems import FULL_RETRY_SECONDS, QUEUE_FULL, Problem
+from streams import topics
+from streams.admission import Admission, Place
+from streams.log import LogUnavailable
+from streams.ports import ReadModelUnavailable
+
+logger = logging.getLogger(__name__)
+
+#: A view of the queues older than this is renewed, in the background as long as there is room.
+AGE_SECONDS_MAX = 0.5
+
+
+class Queues:
+    """Admission for one API process."""
+
+    def __init__(self, broker: Broker, read_model: ReadModel, depth_max: int) -> None:
+        self._broker = broker
+        self._depth_max = depth_max
+        self._admission = Admission(depth_max)
+        self._read = Coalesced(read_model.queue)
+        self._lags: dict[str, Coalesced[int]] = {}
+        self._seen_at: float | None = None
+        self._tried_at = float("-inf")
+        self._renewal: asyncio.Task[bool] | None = None
+
+    @asynccontextmanager
+    async def place(self, resource_class: str) -> AsyncIterator[Place]:
+        """A place in the queue while the block appends.
+
+        Raises:
+            Problem: 429, the queue is full.
+        """
+        await self._let_in(resource_class)
+        with self._admission.place(resource_class) as place:
+            yield place
+
+    async def _let_in(self, resource_class: str) -> None:
+        if self._seen_at is None:
+            await self._look()
+        elif time.monotonic() - self._tried_at > AGE_SECONDS_MAX and (self._renewal is None or self._renewal.done()):
+            self._renewal = asyncio.create_task(self._look())
+        if self._admission.room(resource_class):
+            return
+        sees = await self._look()
+        if self._admission.room(resource_class):
+            return
+        depth = self._admission.depth(resource_class)
+        if not sees or self._admission.unseen(resource_class):
+            # The read model does not show all: what the class has not acknowledged is at least what waits.
+            depth = min(depth, await self._lag(resource_class))
+        if depth >= self._depth_max:
+            raise Problem(
+                QUEUE_FULL,
+                f"{depth} tasks of class {resource_class!r} wait; the bound is {self._depth_max}",
+                retry_after_seconds=FULL_RETRY_SECONDS,
+                resource_class=resource_class,
+                depth=depth,
+                depth_max=self._depth_max,
+            )
+
+    async def _look(self) -> bool:
+        """Renew the view; False while PostgreSQL is away, when the log still takes tasks."""
+        self._tried_at = time.monotonic()
+        try:
+            snapshot = await self._read()
+        except ReadModelUnavailable as error:
+            logger.warning("the queues cannot be seen: %s", error)
+            self._seen_at = self._seen_at or self._tried_at
+            return False
+        self._admission.observe(snapshot)
+        self._seen_at = time.monotonic()
+        return True
+
+    async def _lag(self, resource_class: str) -> int:
+        ask = self._lags.setdefault(
+            resource_class,
+            Coalesced(lambda: self._broker.lag(f"agents-{resource_class}", topics.class_topics(resource_class))),
+        )
+        try:
+            return await ask()
+        except LogUnavailable:
+            return self._depth_max

@@ -1,0 +1,106 @@
+"""The read models as the API asks for them, each question bounded in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import psycopg
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from api.ports import TaskFilter, TaskRow
+from domain.states import TERMINAL
+from projections import database, history, offsets, queue_depth, tasks
+from projections.history import HistoryEntry
+from projections.offsets import Progress
+from projections.tasks import TaskView
+from streams.cluster import Offsets
+from streams.ports import QueueSnapshot, ReadModelUnavailable
+
+QUERY_TIMEOUT_SECONDS = 10.0
+RECONNECT_SECONDS = 1.0
+
+
+class SqlReadModel:
+    """Implements `api.ports.ReadModel` on a pool of connections, which mends itself after an outage."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def task(self, task_id: str) -> TaskRow | None:
+        """The task, if the projector has seen it."""
+        async with self._connection() as connection:
+            view = await tasks.get_task(connection, task_id)
+        return None if view is None else _row(view)
+
+    async def tasks(self, wanted: TaskFilter, *, page: int, page_size: int) -> tuple[int, Sequence[TaskRow]]:
+        """How many there are, and one page of them."""
+        async with self._connection() as connection:
+            views, total = await tasks.list_tasks(
+                connection,
+                page=page,
+                page_size=page_size,
+                status=None if wanted.statuses is None else [str(status) for status in wanted.statuses],
+                type=wanted.type,
+                tenant=wanted.tenant,
+            )
+        return total, [_row(view) for view in views]
+
+    async def history(self, task_id: str) -> Sequence[HistoryEntry]:
+        """All facts of the task."""
+        async with self._connection() as connection:
+            return await history.get_history(connection, task_id)
+
+    async def terminal(self, task_ids: Collection[str]) -> set[str]:
+        """Those of the tasks that have ended."""
+        async with self._connection() as connection:
+            statuses = await tasks.get_statuses(connection, task_ids)
+        return {task_id for task_id, status in statuses.items() if status in TERMINAL}
+
+    async def queue(self) -> QueueSnapshot:
+        """What waits now."""
+        async with self._connection() as connection:
+            found = await queue_depth.backlog(connection)
+        return QueueSnapshot(found.waiting, found.projected)
+
+    async def projected(self) -> Offsets:
+        """Up to where the projector has read."""
+        async with self._connection() as connection:
+            return await offsets.watermark(connection)
+
+    async def progress(self) -> Progress | None:
+        """The projector's last sign of life."""
+        async with self._connection() as connection:
+            return await offsets.progress(connection)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with asyncio.timeout(QUERY_TIMEOUT_SECONDS), database.reading(self._engine) as connection:
+                yield connection
+        except TimeoutError as error:
+            raise ReadModelUnavailable(f"the read models did not answer in {QUERY_TIMEOUT_SECONDS:g} s") from error
+
+
+class PostgresNotifications:
+    """Implements `api.ports.Notifications` with one connection that listens."""
+
+    def __init__(self, database_url: str) -> None:
+        self._database_url = database_url
+
+    async def listen(self, heard: Callable[[], None]) -> None:
+        """Call `heard()` whenever tasks have ended, and after each reconnection, since some may have been missed."""
+        while True:
+            with suppress(psycopg.Error, OSError):
+                connection = await database.connect(self._database_url, autocommit=True)
+                async with connection:
+                    await connection.execute(f"LISTEN {database.CHANNEL}")
+                    heard()
+                    async for _ in connection.notifies():
+                        heard()
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+
+def _row(view: TaskView) -> TaskRow:
+    return TaskRow(state=view.state, type=view.type, tenant=view.tenant)

@@ -1,0 +1,179 @@
+"""Accepting work: one record in the log, and the same task for whoever asks for it again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from weakref import WeakValueDictionary
+
+from api.lookup import Lookup
+from api.ports import ApiSettings, Log, TaskRow
+from api.problems import ID_TAKEN, KEY_REUSED, Problem, invalid
+from api.queues import Queues
+from api.recent import RecentTasks
+from api.watermark import Watermark
+from domain import decide
+from domain.catalogue import Catalogue
+from domain.errors import Flaw, IllegalTransition
+from domain.states import TERMINAL, TaskStatus
+from domain.submission import derived_id, submitted
+from schemas.commands import CancelTask
+from schemas.events import TaskSubmitted
+from streams.log import LogUnavailable
+from streams.ports import ReadModelUnavailable
+
+logger = logging.getLogger(__name__)
+
+#: What makes two submissions the same request; `run_at` aside, which turns into None once it has passed.
+_IDENTITY = ("type", "tenant", "priority", "model", "timeout_seconds", "attempts_max", "callback_url")
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A task that the log holds; `repeated` if it was there before this request."""
+
+    row: TaskRow
+    repeated: bool
+
+
+class Submissions:
+    """The moves of the API that write to the log."""
+
+    def __init__(
+        self,
+        *,
+        settings: ApiSettings,
+        catalogue: Catalogue,
+        log: Log,
+        queues: Queues,
+        lookup: Lookup,
+        recent: RecentTasks,
+        watermark: Watermark,
+    ) -> None:
+        self._settings = settings
+        self._catalogue = catalogue
+        self._log = log
+        self._queues = queues
+        self._lookup = lookup
+        self._recent = recent
+        self._watermark = watermark
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        #: The read model shows all that was accepted before this process began.
+        self._caught_up = asyncio.Event()
+
+    async def submit(self, body: bytes, key: str | None, traceparent: str | None) -> Accepted:
+        """Accept a submission.
+
+        Raises:
+            InvalidSubmission, Problem, LogUnavailable: it was not accepted; after LogUnavailable it may have been.
+        """
+        new_id = str(uuid.uuid4())
+        task = submitted(
+            body,
+            self._catalogue,
+            at=datetime.now(UTC),
+            new_id=new_id,
+            defaults=self._settings.defaults,
+            source="http",
+            idempotency_key=key,
+            traceparent=traceparent,
+        )
+        if task.resource_class not in self._settings.classes:
+            raise invalid(Flaw("/type", f"its resource class {task.resource_class!r} is not set up here"))
+        if task.task_id == new_id:
+            return Accepted(await self._append(task), repeated=False)
+        async with self._lock(task.task_id):
+            before = await self._before(task.task_id)
+            if before is None:
+                return Accepted(await self._append(task), repeated=False)
+        _check_same(task, before, by_key=task.task_id == derived_id(task.tenant, key))
+        return Accepted(before, repeated=True)
+
+    async def retry(self, task_id: str) -> TaskRow:
+        """Run the task once more; asking twice before anything has come of it starts one run.
+
+        Raises:
+            Problem, IllegalTransition, LogUnavailable, ReadModelUnavailable: it does not run again.
+        """
+        async with self._lock(task_id):
+            row = await self._lookup.get(task_id)
+            accepted = self._recent.get(task_id)
+            if row is accepted and row.state.run > 1:
+                return row
+            return await self._append(decide.retry(row.state, datetime.now(UTC)))
+
+    async def cancel(self, task_id: str) -> TaskRow:
+        """Ask for the task's end; the row as it was. Nothing is asked of a task that is cancelled or cancelling.
+
+        Raises:
+            Problem, IllegalTransition, LogUnavailable, ReadModelUnavailable: it goes on.
+        """
+        row = await self._lookup.get(task_id)
+        status = row.state.status
+        if status in (TaskStatus.CANCELLED, TaskStatus.CANCELLING):
+            return row
+        if status in TERMINAL:
+            raise IllegalTransition(task_id, "cancel", str(status))
+        await self._log.command(CancelTask(task_id=task_id, requested_at=datetime.now(UTC), run=max(row.state.run, 1)))
+        return row
+
+    def _lock(self, task_id: str) -> asyncio.Lock:
+        return self._locks.setdefault(task_id, asyncio.Lock())
+
+    async def _append(self, task: TaskSubmitted) -> TaskRow:
+        if task.run_at is not None:
+            await self._log.hold(task)
+        else:
+            async with self._queues.place(task.resource_class) as place:
+                place.taken(await self._log.submit(task))
+        return self._recent.remember(task)
+
+    async def _before(self, task_id: str) -> TaskRow | None:
+        """The task that has this id already.
+
+        Without the read model a repeat is appended once more: the log shows it to be the same task by its event id.
+        """
+        if (accepted := self._recent.get(task_id)) is not None:
+            return accepted
+        try:
+            await self._catch_up()
+            return await self._lookup.seen(task_id)
+        except (LogUnavailable, ReadModelUnavailable) as error:
+            logger.warning("accepting %s unseen: %s", task_id, error)
+            return None
+
+    async def _catch_up(self) -> None:
+        """Once after the start: what an earlier process accepted last may still be on its way to the read model."""
+        if not self._caught_up.is_set() and await self._watermark.passed(self._settings.lag_seconds_max):
+            self._caught_up.set()
+
+
+def _check_same(task: TaskSubmitted, before: TaskRow, *, by_key: bool) -> None:
+    differing = differences(task, before.state.submission)
+    if not differing:
+        return
+    flaws = [Flaw(f"/{name}", "differs from the first request") for name in differing]
+    kind, what = (KEY_REUSED, "the idempotency key") if by_key else (ID_TAKEN, "the id")
+    detail = f"{what} belongs to task {task.task_id}, which differs in {', '.join(differing)}"
+    raise Problem(kind, detail, flaws=flaws, task_id=task.task_id)
+
+
+def differences(task: TaskSubmitted, before: TaskSubmitted | None) -> Sequence[str]:
+    """In what a repeated request differs from the task that it would be; nothing means that it is the same one."""
+    if before is None:
+        return ("type",)
+    names = [name for name in _IDENTITY if getattr(task, name) != getattr(before, name)]
+    names += [name for name in ("payload", "metadata") if _parsed(task, name) != _parsed(before, name)]
+    if task.run_at is not None and task.run_at != before.run_at:
+        names.append("run_at")
+    return [{"timeout_seconds": "timeout", "attempts_max": "max_retries"}.get(name, name) for name in names]
+
+
+def _parsed(task: TaskSubmitted, name: str) -> Any:
+    return json.loads(getattr(task, name))
