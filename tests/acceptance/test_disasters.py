@@ -1,0 +1,172 @@
+"""Everything is killed, at moments that a seed chooses, while tasks are submitted by two doors."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import httpx
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from penstock.installation import Installation, RunningSystem
+from penstock.settings import DEFAULT_CLASSES
+from streams.topics import INTAKE
+from tests.acceptance.test_life import at_its_end, custom
+from tests.support.logbook import effective_ends, facts_by_task
+
+SEED = int(os.environ.get("PENSTOCK_TEST_SEED", "1"))
+TASKS_EACH_DOOR = 500
+VICTIMS = ["agents-cpu", "projector", "kafka", "postgres", "intake", "agents-io"]
+
+
+def kill(data_dir: Path, role: str) -> None:
+    """SIGKILL the process that plays a role now."""
+    playing = Installation(data_dir).running().roles.get(role)
+    if playing is not None and playing.is_ready:
+        os.kill(playing.pid, signal.SIGKILL)
+
+
+def submission(number: int, tenant: str) -> dict[str, object]:
+    """Mixed work: conversions, functions, HTTP-free and quick, of every priority."""
+    work: dict[str, object]
+    if number % 3 == 0:
+        payload = {"source_format": "json", "target_format": "yaml", "content": json.dumps({"number": number})}
+        work = {"type": "convert", "payload": payload}
+    else:
+        work = custom("pause", seconds=0.01 * (number % 4))
+    return work | {"tenant": tenant, "priority": 1 + number % 3, "max_retries": 10}
+
+
+async def submit_over_http(api_url: str, tenant: str) -> list[str]:
+    """Every task is accepted in the end: an answer that is not 202 is repeated with the same key."""
+    ids = []
+    async with httpx.AsyncClient(base_url=api_url, timeout=30, trust_env=False) as client:
+        for number in range(TASKS_EACH_DOOR):
+            key = f"{tenant}-{number}"
+            deadline = time.monotonic() + 120
+            while time.monotonic() < deadline:
+                try:
+                    response = await client.post(
+                        "/api/v1/tasks", json=submission(number, tenant), headers={"Idempotency-Key": key}
+                    )
+                except httpx.TransportError:
+                    await asyncio.sleep(0.2)
+                    continue
+                if response.status_code in {200, 202}:
+                    ids.append(response.json()["task_id"])
+                    break
+                assert response.status_code in {429, 503}, response.text
+                await asyncio.sleep(0.2)
+    return ids
+
+
+async def submit_to_the_log(bootstrap_servers: str, tenant: str) -> list[str]:
+    """A foreign producer with acks=all, which repeats what the broker did not take."""
+    ids = [f"{tenant}-log-{number}" for number in range(TASKS_EACH_DOOR)]
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", request_timeout_ms=60_000)
+    await producer.start()
+    try:
+        for number, task_id in enumerate(ids):
+            value = json.dumps(submission(number, tenant) | {"id": task_id}).encode()
+            await producer.send_and_wait(INTAKE, value, key=task_id.encode())
+    finally:
+        await producer.stop()
+    return ids
+
+
+async def strike(data_dir: Path, chance: random.Random, stop: asyncio.Event) -> list[str]:
+    """Kill one role after the other, each after a while, until told to stop and all were hit."""
+    struck: list[str] = []
+    while not stop.is_set() or len(set(struck)) < len(VICTIMS):
+        await asyncio.sleep(chance.uniform(1.0, 4.0))
+        victim = VICTIMS[len(struck)] if len(struck) < len(VICTIMS) else chance.choice(VICTIMS)
+        kill(data_dir, victim)
+        struck.append(victim)
+    return struck
+
+
+@pytest.mark.timeout(600)
+async def test_every_task_ends_once_whatever_is_killed(system: RunningSystem, data_dir: Path) -> None:
+    tenant = f"disaster-{uuid.uuid4().hex[:8]}"
+    stop = asyncio.Event()
+    striking = asyncio.create_task(strike(data_dir, random.Random(SEED), stop))
+    over_http, to_the_log = await asyncio.gather(
+        submit_over_http(system.api_url, tenant), submit_to_the_log(system.bootstrap_servers, tenant)
+    )
+    ids = over_http + to_the_log
+    stop.set()
+    struck = await striking
+    assert len(set(ids)) == 2 * TASKS_EACH_DOOR
+    await all_ended(system.api_url, tenant, len(ids), struck)
+    facts = await facts_by_task(system.bootstrap_servers, list(DEFAULT_CLASSES))
+    ends = {task_id: effective_ends(task_id, facts[task_id]) for task_id in ids}
+    assert {task_id: found for task_id, found in ends.items() if found != ["completed"]} == {}, f"seed {SEED}"
+    assert verify(data_dir) == 0
+
+
+async def all_ended(api_url: str, tenant: str, wanted: int, struck: list[str]) -> None:
+    """Wait until the read model says that every task has completed."""
+    deadline = time.monotonic() + 240
+    total = -1
+    async with httpx.AsyncClient(base_url=api_url, timeout=30, trust_env=False) as client:
+        while time.monotonic() < deadline:
+            try:
+                response = await client.get("/api/v1/tasks", params={"tenant": tenant, "status": "completed"})
+            except httpx.TransportError:
+                continue
+            if response.is_success and (total := response.json()["total"]) == wanted:
+                return
+            await asyncio.sleep(0.2)
+    raise TimeoutError(f"{total} of {wanted} completed; seed {SEED}, struck {struck}")
+
+
+def verify(data_dir: Path) -> int:
+    """Exit code of `penstock replay --verify`."""
+    command = [sys.executable, "-m", "penstock", "replay", "--verify", "--data", str(data_dir)]
+    return subprocess.run(command, check=False, timeout=300).returncode
+
+
+@pytest.mark.timeout(300)
+def test_a_task_that_kills_its_worker_fails_alone(system: RunningSystem, http: httpx.Client, data_dir: Path) -> None:
+    neighbours = [
+        http.post("/api/v1/tasks", json=custom("pause", seconds=0.2)).raise_for_status().json()["task_id"]
+        for _ in range(20)
+    ]
+    killer = http.post("/api/v1/tasks", json=custom("kill_worker") | {"max_retries": 2}).json()["task_id"]
+    neighbours += [
+        http.post("/api/v1/tasks", json=custom("pause", seconds=0.2)).raise_for_status().json()["task_id"]
+        for _ in range(20)
+    ]
+    task = at_its_end(http, killer, seconds=180)
+    assert (task["status"], task["attempt"], task["error"]["code"]) == ("failed", 3, "attempt_lost")
+    assert {at_its_end(http, each, seconds=120)["status"] for each in neighbours} == {"completed"}
+    assert verify(data_dir) == 0
+
+
+@pytest.mark.timeout(300)
+def test_a_high_priority_task_starts_next(http: httpx.Client) -> None:
+    tenant = f"busy-{uuid.uuid4().hex[:8]}"
+    low = custom("pause", seconds=0.02) | {"tenant": tenant, "priority": "low"}
+    for _ in range(1_000):
+        http.post("/api/v1/tasks", json=low).raise_for_status()
+    high = http.post("/api/v1/tasks", json=custom("pause", seconds=0) | {"priority": "high"}).json()["task_id"]
+    task = at_its_end(http, high)
+    pages = [
+        http.get(f"/api/v1/tasks?tenant={tenant}&page_size=100&page={page}").json()["tasks"] for page in range(1, 11)
+    ]
+    overtook = [
+        each
+        for page in pages
+        for each in page
+        if each["started_at"] and task["submitted_at"] < each["started_at"] < task["started_at"]
+    ]
+    waiting = [each for page in pages for each in page if not each["started_at"]]
+    assert len(overtook) < 100, "it started while at most the slots' worth of others went first, reading included"
+    assert len(waiting) + len(overtook) < 1_000
