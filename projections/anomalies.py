@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Column, DateTime, Integer, PrimaryKeyConstraint, Table, Text, Uuid, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projections.database import METADATA
+from projections.position import Position
+from projections.texts import key, storable
+from schemas.events import TaskEvent
 
 ANOMALIES = Table(
     "anomalies",
@@ -23,6 +27,31 @@ ANOMALIES = Table(
     PrimaryKeyConstraint("topic", "partition", "offset"),
 )
 _C = ANOMALIES.c
+
+
+class Finding(NamedTuple):
+    """One row, in the order of the table's columns."""
+
+    topic: str
+    partition: int
+    offset: int
+    appended_at: datetime
+    event_id: str | None
+    task_id: str | None
+    reason: str
+
+
+def finding(position: Position, reason: str, fact: TaskEvent | None = None) -> Finding:
+    """The row of a record that was left out."""
+    return Finding(
+        position.topic,
+        position.partition,
+        position.offset,
+        position.appended_at,
+        None if fact is None else fact.event_id,
+        None if fact is None else key(fact.task_id),
+        storable(reason) or "",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

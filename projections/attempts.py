@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Column, DateTime, PrimaryKeyConstraint, Table, Text, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projections.database import METADATA
+from projections.runs import Run
+from projections.texts import storable
+from schemas import events
+from schemas.events import LifecycleEvent
 
 
 class Outcome(StrEnum):
@@ -43,6 +49,53 @@ ATTEMPTS = Table(
     PrimaryKeyConstraint("task_id", "run", "attempt"),
 )
 _C = ATTEMPTS.c
+
+
+#: How a fact ends the attempt that runs; any other fact of a new owner means that it was lost.
+_OUTCOMES: dict[str, Outcome] = {
+    events.TaskCompleted.TYPE: Outcome.COMPLETED,
+    events.TaskFailed.TYPE: Outcome.FAILED,
+    events.TaskRetryScheduled.TYPE: Outcome.FAILED,
+    events.TaskCancelled.TYPE: Outcome.CANCELLED,
+    events.TaskYielded.TYPE: Outcome.YIELDED,
+    events.TaskReleased.TYPE: Outcome.RELEASED,
+}
+
+Key = tuple[str, int, int]
+
+
+class Opened(NamedTuple):
+    """What the start of an attempt tells."""
+
+    epoch: int
+    worker: str
+    handler_version: int
+    started_at: datetime
+
+
+class Closed(NamedTuple):
+    """What the end of an attempt tells."""
+
+    ended_at: datetime
+    outcome: Outcome
+    error_code: str | None
+    error_detail: str | None
+
+
+def changes(before: Run | None, after: Run, fact: LifecycleEvent) -> Iterator[tuple[Key, Opened | Closed]]:
+    """The attempts that a fact ended or began, given the run before and after it."""
+    state = after.state
+    running = None if before is None else before.running_attempt
+    if running is not None and (after.running_attempt is None or isinstance(fact, events.TaskStarted)):
+        outcome = _OUTCOMES.get(fact.TYPE, Outcome.LOST)
+        code, detail = (state.error_code, state.error_detail) if outcome is Outcome.FAILED else (None, None)
+        yield (
+            (state.task_id, state.run, running),
+            Closed(fact.occurred_at, outcome, storable(code), storable(detail)),
+        )
+    if isinstance(fact, events.TaskStarted):
+        opened = Opened(fact.epoch, storable(fact.worker) or "", fact.handler_version, fact.occurred_at)
+        yield (state.task_id, state.run, fact.attempt), opened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
+from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Column, Date, PrimaryKeyConstraint, Table, Text, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projections.database import METADATA
+from projections.runs import MICROSECOND, Run
+from projections.texts import key
 
 #: Type and tenant of a run that ended without a readable submission.
 UNKNOWN = "unknown"
@@ -34,6 +38,54 @@ DAILY_STATISTICS = Table(
     PrimaryKeyConstraint("date", "type", "tenant"),
 )
 _C = DAILY_STATISTICS.c
+
+
+class Cell(NamedTuple):
+    """One number of one day."""
+
+    date: date
+    type: str
+    tenant: str
+    counter: str
+
+
+def changes(before: Run | None, after: Run) -> Counter[Cell]:
+    """What a run's change adds to the statistics; it takes back what a better known submission makes untrue.
+
+    Numbers are a function of the run alone, so duplicates and stale facts, which do not change it, count nothing.
+    """
+    if before is not None and before.state.submission is after.state.submission and not after.state.terminal:
+        return Counter()
+    difference = _numbers(after)
+    if before is not None:
+        difference.subtract(_numbers(before))
+    return Counter({cell: number for cell, number in difference.items() if number})
+
+
+def _numbers(run: Run) -> Counter[Cell]:
+    state = run.state
+    who = (key(run.type) or UNKNOWN, key(run.tenant) or UNKNOWN)
+    numbers: Counter[Cell] = Counter()
+    if state.submitted_at is not None:
+        numbers[Cell(_day(state.submitted_at), *who, "submitted")] = 1
+    if state.terminal and state.finished_at is not None:
+        day = _day(state.finished_at)
+        numbers[Cell(day, *who, str(state.status))] = 1
+        numbers[Cell(day, *who, "run_microseconds")] = run.run_microseconds
+        numbers[Cell(day, *who, "wait_microseconds")] = _wait_microseconds(run)
+    return numbers
+
+
+def _wait_microseconds(run: Run) -> int:
+    submission = run.state.submission
+    if submission is None or run.first_started_at is None:
+        return 0
+    ready_at = max(submission.occurred_at, submission.run_at or submission.occurred_at)
+    return max(0, (run.first_started_at - ready_at) // MICROSECOND)
+
+
+def _day(at: datetime) -> date:
+    return at.astimezone(UTC).date()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, Table, Text, Uuid, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projections.database import METADATA
+from projections.position import Position
+from schemas.envelope import rfc3339
+from schemas.events import TASK_EVENTS, Fact, TaskEvent, field_names
 
 HISTORY = Table(
     "history",
@@ -31,6 +37,64 @@ HISTORY = Table(
 )
 _C = HISTORY.c
 Index("ix_history_task", _C.task_id)
+
+
+#: Kept with the task and in the log; here they would be a second copy of what may be large.
+_LARGE = {"payload", "metadata", "result", "checkpoint", "submission"}
+_SMALL = {kind: tuple(set(field_names(kind)) - set(field_names(Fact)) - _LARGE) for kind in TASK_EVENTS}
+
+
+class Line(NamedTuple):
+    """One row, in the order of the table's columns."""
+
+    event_id: str
+    task_id: str
+    run: int
+    epoch: int
+    sequence: int
+    attempt: int
+    type: str
+    occurred_at: datetime
+    accepted: bool
+    data: str
+    appended_ms: int
+    topic: str
+    partition: int
+    offset: int
+
+
+def line_of(fact: TaskEvent, position: Position, *, accepted: bool) -> Line:
+    """The row of one fact."""
+    return Line(
+        fact.event_id,
+        fact.task_id,
+        fact.run,
+        fact.epoch,
+        fact.sequence,
+        fact.attempt,
+        fact.TYPE,
+        fact.occurred_at,
+        accepted,
+        _data(fact),
+        *position,
+    )
+
+
+def merged(known: Line, other: Line) -> Line:
+    """One row for two records of the same fact: the earlier one's, and accepted if either was."""
+    accepted = known.accepted or other.accepted
+    return min(known, other, key=lambda line: line[-4:])._replace(accepted=accepted)
+
+
+def _data(fact: TaskEvent) -> str:
+    fields = {name: _plain(getattr(fact, name)) for name in _SMALL[type(fact)]}
+    return json.dumps(fields, separators=(",", ":"), sort_keys=True, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

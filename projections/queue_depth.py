@@ -12,6 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.states import TaskStatus
 from projections.database import METADATA
 from projections.offsets import OFFSETS
+from projections.runs import Run
+from projections.texts import key
+from schemas.events import TaskSubmitted
 
 #: States of a task that takes up room in its class's queue; held ones wait elsewhere.
 QUEUED = frozenset({TaskStatus.SUBMITTED, TaskStatus.QUEUED, TaskStatus.RETRY_SCHEDULED})
@@ -35,6 +38,19 @@ class Depth(NamedTuple):
     resource_class: str
     priority: int
     status: str
+
+
+def depth_of(run: Run) -> Depth:
+    """Where the latest run of a task is counted."""
+    submission = run.state.submission
+    if submission is None:
+        return Depth(UNKNOWN, 0, run.status)
+    return Depth(key(submission.resource_class) or UNKNOWN, stored_priority(submission), run.status)
+
+
+def stored_priority(submission: TaskSubmitted) -> int:
+    """The priority, kept within its column whatever a foreign writer asked for."""
+    return max(-1, min(submission.priority, 99))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.states import WAITING, TaskStatus
 from domain.task import TaskState
 from projections.database import METADATA
-from projections.queue_depth import QUEUE_DEPTH
+from projections.position import Position
+from projections.queue_depth import QUEUE_DEPTH, stored_priority
+from projections.runs import Run
+from projections.texts import key, storable
 from schemas.codec import decode
 from schemas.events import TaskSubmitted
 
@@ -146,6 +149,66 @@ def state_of(row: Mapping[Any, Any]) -> TaskState:
         queued_at=row["queued_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
+    )
+
+
+def run_of(row: Mapping[Any, Any]) -> Run:
+    """The run that a row was written from."""
+    position = None
+    if row["submission"] is not None:
+        position = Position(*(row[f"submission_{part}"] for part in ("ms", "topic", "partition", "offset")))
+    return Run(
+        state=state_of(row),
+        created_at=row["created_at"],
+        submission_bytes=row["submission"],
+        submission_position=position,
+        type=row["type"],
+        tenant=row["tenant"],
+        hold_reason=row["hold_reason"],
+        held_at=row["held_at"],
+        appended_at=row["appended_at"],
+        first_started_at=row["first_started_at"],
+        running_attempt=row["running_attempt"],
+        run_microseconds=row["run_microseconds"],
+    )
+
+
+def row_of(run: Run, *, latest: bool, with_submission: bool = True) -> tuple[Any, ...]:
+    """The row of a run, in the order of the table's columns."""
+    state, submission = run.state, run.state.submission
+    return (
+        state.task_id,
+        state.run,
+        latest,
+        str(state.status),
+        state.epoch,
+        state.sequence,
+        key(run.type),
+        key(run.tenant),
+        None if submission is None else key(submission.resource_class),
+        None if submission is None else stored_priority(submission),
+        None if submission is None else storable(submission.model),
+        state.attempt,
+        state.attempts_returned,
+        state.attempts_lost,
+        run.running_attempt,
+        state.due_at,
+        storable(run.hold_reason),
+        run.held_at,
+        run.appended_at,
+        storable(state.checkpoint),
+        storable(state.result),
+        storable(state.error_code),
+        storable(state.error_detail),
+        run.created_at,
+        state.submitted_at,
+        state.queued_at,
+        run.first_started_at,
+        state.started_at,
+        state.finished_at,
+        run.run_microseconds,
+        run.submission_bytes if with_submission else None,
+        *(run.submission_position or (None, None, None, None)),
     )
 
 
