@@ -145,9 +145,9 @@ def _apply(state: TaskState, fact: LifecycleEvent) -> TaskState:
         case events.TaskStarted():
             return replace(state, started_at=at)
         case events.TaskYielded(checkpoint=checkpoint):
-            return replace(state, queued_at=at, attempts_returned=state.attempts_returned + 1, checkpoint=checkpoint)
+            return replace(_returned(state), queued_at=at, checkpoint=checkpoint)
         case events.TaskReleased():
-            return replace(state, queued_at=at, attempts_returned=state.attempts_returned + 1)
+            return replace(_returned(state), queued_at=at)
         case events.TaskAttemptLost():
             return replace(state, queued_at=at, attempts_lost=state.attempts_lost + 1)
         case events.TaskRetryScheduled(due_at=due_at, error_code=code, error_detail=detail):
@@ -164,6 +164,11 @@ def _apply(state: TaskState, fact: LifecycleEvent) -> TaskState:
             return replace(state, finished_at=at, error_code="cancelled", error_detail=reason)
         case events.TaskExpired(reason=reason):
             return replace(state, finished_at=at, error_code="expired", error_detail=reason)
+
+
+def _returned(state: TaskState) -> TaskState:
+    """Two owners may hand back one attempt; that must not make up for attempts that failed."""
+    return replace(state, attempts_returned=state.attempts_returned + min(1, state.attempts_used))
 
 
 def _described(state: TaskState, fact: events.TaskHeld) -> TaskState:
