@@ -8,7 +8,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 #: Says that the environment is what the lock asks for; its name changes with the locks and with what we install by them.
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock requirements-bootstrap.lock pyproject.toml deploy/llama/* | cksum | cut -d' ' -f1)
+UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 #: The model server is Python's own: leaving out llama.cpp's programs and its vision part takes the build from 5 minutes to 2.
+#: GGML_NATIVE=OFF, given below as a setting that uv's cache heeds: virtual CPUs announce AMX and then fault in it.
 LLAMA_CMAKE_ARGS := -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/deploy/llama/nocommon.cmake
 
 #: $(call stage,what it does,command): say it, do it, say how long it took.
@@ -26,8 +28,10 @@ install: $(STAMP) ## Make the environment .venv: once, and again when the lock h
 $(STAMP): requirements.lock requirements-bootstrap.lock pyproject.toml
 	$(call stage,Python environment in $(VENV) by $(PYTHON),$(PYTHON) -m venv $(VENV))
 	$(call stage,uv$(comma) which installs the rest,$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.lock)
-	$(call stage,packages of requirements.lock; compiles llama.cpp where this is the first time (about 2 minutes on 2 cores),CMAKE_ARGS="$(LLAMA_CMAKE_ARGS)" $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock)
-	$(call stage,Penstock itself,$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .)
+	@awk '/^[^ ]/ {llama = /^llama-cpp-python==/} {print > (llama ? "$(VENV)/llama.lock" : "$(VENV)/others.lock")}' requirements.lock
+	$(call stage,packages of requirements.lock,$(UV_INSTALL) --no-deps --require-hashes -r $(VENV)/others.lock)
+	$(call stage,llama.cpp: compiled where this is the first time$(comma) about 2 minutes on 2 cores,CMAKE_ARGS="$(LLAMA_CMAKE_ARGS)" $(UV_INSTALL) --no-deps --require-hashes --config-settings-package llama-cpp-python:cmake.define.GGML_NATIVE=OFF -r $(VENV)/llama.lock)
+	$(call stage,Penstock itself,$(UV_INSTALL) --no-deps --editable .)
 	@rm -f $(VENV)/.installed-*; touch $@
 
 comma := ,

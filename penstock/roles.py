@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import structlog
@@ -28,6 +29,8 @@ Role = Callable[[Settings, asyncio.Event], Awaitable[object]]
 DRAIN_SECONDS_MAX = 20
 #: How long running tasks may go on once their agents were told to stop; their facts get as long again.
 AGENT_DRAIN_SECONDS = 2.0
+#: How long open requests, such as those that wait for a task's end, may go on.
+API_DRAIN_SECONDS = 1
 
 
 def run(role: Role, settings: Settings) -> None:
@@ -104,11 +107,13 @@ def shards(settings: Settings) -> dict[str, int]:
 
 async def prepare(settings: Settings, stop: asyncio.Event) -> None:
     """Create topics and tables; a role of its own because every other one needs both."""
+    from projections.migrate import migrate
     from streams.admin import ensure_topics
     from streams.topics import all_topics
 
-    bootstrap_servers, _database_url = addresses(settings)
+    bootstrap_servers, database_url = addresses(settings)
     await ensure_topics(bootstrap_servers, all_topics(shards(settings)), replication_factor=settings.replication_factor)
+    await migrate(database_url)
 
 
 def registry(settings: Settings) -> Registry:
@@ -176,3 +181,47 @@ async def intake(settings: Settings, stop: asyncio.Event) -> None:
         await run_intake(config, stop)
     finally:
         await engine.dispose()
+
+
+async def api(settings: Settings, stop: asyncio.Event) -> None:
+    """The HTTP API; uvicorn heeds the signals while it serves, and ends when told to."""
+    import uvicorn
+
+    from api.app import create_app
+    from api.ports import ApiSettings
+    from api.wiring import ApiConfig, open_api
+
+    bootstrap_servers, database_url = addresses(settings)
+    config = ApiConfig(
+        bootstrap_servers=bootstrap_servers,
+        database_url=database_url,
+        settings=ApiSettings(
+            version=version("penstock"),
+            classes=tuple(settings.classes),
+            ready_classes=tuple(settings.started_classes),
+            max_queue_size=settings.max_queue_size,
+            defaults=defaults(settings),
+        ),
+        catalogue=registry(settings).catalogue(),
+    )
+    async with open_api(config) as deps:
+        server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(deps),
+                host=settings.host,
+                port=settings.port,
+                http="httptools",
+                lifespan="on",
+                # Our own logging, and our own line a request.
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=API_DRAIN_SECONDS,
+            )
+        )
+        serving = asyncio.create_task(server.serve())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        stopping.cancel()
+        await serving

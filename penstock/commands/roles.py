@@ -86,4 +86,4 @@ def api(
     """The HTTP API."""
     from penstock import roles
 
-    roles.run_api(load(config, host=host, port=port, data_dir=data))
+    roles.run(roles.api, load(config, host=host, port=port, data_dir=data))
