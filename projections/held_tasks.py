@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Index, func, or_, select
+from sqlalchemy import ColumnElement, Index, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.states import TaskStatus
@@ -14,7 +14,9 @@ from streams.ports import HeldTask
 
 _C = TASKS.c
 _HELD = _C.latest & (_C.status == str(TaskStatus.HELD))
-Index("ix_tasks_held", _C.resource_class, _C.due_at, _C.created_at, postgresql_where=_C.latest & (_C.status == "held"))
+HELD_INDEX = Index(
+    "ix_tasks_held", _C.resource_class, _C.due_at, _C.created_at, postgresql_where=text("latest AND status = 'held'")
+)
 
 
 async def due_held(connection: AsyncConnection, resource_class: str, now: datetime, limit: int) -> list[HeldTask]:

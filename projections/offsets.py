@@ -23,7 +23,7 @@ OFFSETS = Table(
 PROGRESS = Table(
     "projector_progress",
     METADATA,
-    Column("only", Boolean, primary_key=True, comment="always true: one row"),
+    Column("singleton", Boolean, primary_key=True, comment="always true: one row"),
     Column("seen_at", DateTime(timezone=True), nullable=False, comment="last sign of life of the projector"),
     Column("records_behind", BigInteger, nullable=False),
 )

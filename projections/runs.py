@@ -115,11 +115,9 @@ def _held_submission(fact: TaskHeld) -> tuple[TaskSubmitted, bytes]:
 
 
 def _begun(run: Run | None, fact: LifecycleEvent) -> TaskState:
-    """The state that a lifecycle fact meets: before the first one, just submitted, and older than any of them."""
+    """The state that a lifecycle fact meets: its submission comes before it, even where it is read after it."""
     if run is None:
-        return TaskState(task_id=fact.task_id, status=TaskStatus.SUBMITTED, run=fact.run, sequence=-1)
-    if run.state.status is TaskStatus.SUBMITTED:
-        return replace(run.state, sequence=-1)
+        return TaskState(task_id=fact.task_id, status=TaskStatus.SUBMITTED, run=fact.run)
     return run.state
 
 

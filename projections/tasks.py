@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     func,
     select,
+    text,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -79,10 +80,10 @@ TASKS = Table(
     PrimaryKeyConstraint("task_id", "run"),
 )
 _C = TASKS.c
-Index("ix_tasks_created", _C.created_at, _C.task_id, postgresql_where=_C.latest)
-Index("ix_tasks_status", _C.status, _C.created_at, postgresql_where=_C.latest)
-Index("ix_tasks_type", _C.type, _C.created_at, postgresql_where=_C.latest)
-Index("ix_tasks_tenant", _C.tenant, _C.created_at, postgresql_where=_C.latest)
+Index("ix_tasks_created", _C.created_at, _C.task_id, postgresql_where=text("latest"))
+Index("ix_tasks_status", _C.status, _C.created_at, postgresql_where=text("latest"))
+Index("ix_tasks_type", _C.type, _C.created_at, postgresql_where=text("latest"))
+Index("ix_tasks_tenant", _C.tenant, _C.created_at, postgresql_where=text("latest"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,8 +48,9 @@ class Move:
 
 
 async def prepare(connection: AsyncConnection) -> None:
-    """Create the temporary tables that `write` copies into; once a connection."""
+    """Create the temporary tables that `write` copies into; they live as long as the connection."""
     for table in STAGED:
+        await connection.execute(sql.SQL("DROP TABLE IF EXISTS pg_temp.{}").format(_staged(table)))
         await connection.execute(
             sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DELETE ROWS AS SELECT * FROM {} WITH NO DATA").format(
                 _staged(table), sql.Identifier(table.name)
@@ -125,8 +126,8 @@ async def move_offsets(connection: AsyncConnection, moves: Mapping[Partition, Mo
 async def note_progress(connection: AsyncConnection, records_behind: int) -> None:
     """Leave a sign of life, with the number of known records that are still to be folded."""
     await connection.execute(
-        "INSERT INTO projector_progress (only, seen_at, records_behind) VALUES (true, clock_timestamp(), %s)"
-        " ON CONFLICT (only) DO UPDATE SET seen_at = excluded.seen_at, records_behind = excluded.records_behind",
+        "INSERT INTO projector_progress (singleton, seen_at, records_behind) VALUES (true, clock_timestamp(), %s)"
+        " ON CONFLICT (singleton) DO UPDATE SET seen_at = excluded.seen_at, records_behind = excluded.records_behind",
         [records_behind],
     )
 

@@ -1,0 +1,114 @@
+"""The projector role: follows the log and keeps the read models up with it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+import psycopg
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from psycopg import AsyncConnection
+from sqlalchemy.exc import SQLAlchemyError
+
+from projections.database import SCHEMA, connect
+from projections.locks import Lock, try_acquire
+from projections.migrate import migrate
+from projections.projector import Projector
+from projections.recorded import LogTooShort, recorded, records_behind
+from projections.writer import ProjectedElsewhere
+
+logger = logging.getLogger(__name__)
+
+POLL_TIMEOUT_MS = 250
+BATCH_RECORDS_MAX = 4000
+BEAT_INTERVAL_SECONDS = 2.0
+STANDBY_POLL_SECONDS = 1.0
+RETRY_DELAY_SECONDS = 0.25
+RETRY_DELAY_SECONDS_MAX = 5.0
+
+#: What passes: PostgreSQL or Kafka is away, starting, or stopping.
+OUTAGES = (psycopg.Error, SQLAlchemyError, KafkaError, OSError, TimeoutError, LogTooShort)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectorConfig:
+    """What the composition root decides."""
+
+    bootstrap_servers: str
+    database_url: str
+    #: Resource classes whose topics are projected; a class more needs a restart.
+    classes: tuple[str, ...]
+    schema: str = SCHEMA
+
+
+async def run_projector(config: ProjectorConfig, stop: asyncio.Event) -> None:
+    """Project until told to stop; outages of Kafka and PostgreSQL are waited for.
+
+    Several may run: one works, the others stand by and take over when its session with PostgreSQL ends.
+    """
+    delay = RETRY_DELAY_SECONDS
+    while not stop.is_set():
+        started_at = time.monotonic()
+        try:
+            await _work(config, stop)
+        except OUTAGES as error:
+            if time.monotonic() - started_at > RETRY_DELAY_SECONDS_MAX:
+                delay = RETRY_DELAY_SECONDS
+            logger.warning("action=wait seconds=%.2f error=%s: %s", delay, type(error).__name__, str(error).strip())
+            await _pause(stop, delay)
+            delay = min(2 * delay, RETRY_DELAY_SECONDS_MAX)
+
+
+async def _work(config: ProjectorConfig, stop: asyncio.Event) -> None:
+    """One session with PostgreSQL and Kafka."""
+    await migrate(config.database_url, schema=config.schema)
+    async with await connect(config.database_url, schema=config.schema, autocommit=True) as connection:
+        if not await _take_turn(connection, stop):
+            return
+        # Exchanged read models need another projector, not another session: the lock stays ours.
+        while not stop.is_set():
+            projector = await Projector.open(connection)
+            async with recorded(config.bootstrap_servers, config.classes, projector.offsets) as consumer:
+                try:
+                    await _follow(projector, consumer, stop)
+                except ProjectedElsewhere as why:
+                    logger.info("action=reopen reason=%s", why)
+
+
+async def _take_turn(connection: AsyncConnection, stop: asyncio.Event) -> bool:
+    """Stand by until no other projector works; False when told to stop before that."""
+    waits = False
+    while not stop.is_set():
+        if await try_acquire(connection, Lock.PROJECTOR):
+            logger.info("action=project")
+            return True
+        if not waits:
+            logger.info("action=stand_by reason=another projector works")
+            waits = True
+        await _pause(stop, STANDBY_POLL_SECONDS)
+    return False
+
+
+async def _follow(projector: Projector, consumer: AIOKafkaConsumer, stop: asyncio.Event) -> None:
+    beat_at = 0.0
+    while not stop.is_set():
+        batch = await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=BATCH_RECORDS_MAX)
+        if batch:
+            await projector.apply(batch, records_behind=_left(consumer, projector, batch))
+            beat_at = time.monotonic()
+        elif time.monotonic() - beat_at >= BEAT_INTERVAL_SECONDS:
+            await projector.beat(records_behind(consumer, projector.offsets))
+            beat_at = time.monotonic()
+
+
+def _left(consumer: AIOKafkaConsumer, projector: Projector, batch: dict[object, list[object]]) -> int:
+    return max(0, records_behind(consumer, projector.offsets) - sum(map(len, batch.values())))
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
