@@ -57,7 +57,7 @@ check: install ## Everything that needs no running: format, lint, types, layers,
 	$(MAKE) --no-print-directory docs CHECK=--check
 
 #: Each module writes one document from the code that it documents; with --check it fails where that is out of date.
-DOCUMENTS := penstock.settings_doc
+DOCUMENTS := penstock.settings_doc penstock.reference
 
 .PHONY: docs
 docs: ## Write the generated documents anew
