@@ -20,6 +20,7 @@ from api.ports import ApiDeps
 from api.queues import Queues
 from api.recent import RecentTasks
 from api.request_log import RequestLog
+from api.routing import resource
 from api.submissions import Submissions
 from api.tasks import TaskRoutes
 from api.waiting import Waiters
@@ -83,4 +84,4 @@ def _description(deps: ApiDeps) -> list[Route]:
     async def as_html(_: Request) -> Response:
         return HTMLResponse(page, headers=headers)
 
-    return [Route("/openapi.json", as_json, methods=["GET"]), Route("/docs", as_html, methods=["GET"])]
+    return [resource("/openapi.json", GET=as_json), resource("/docs", GET=as_html)]

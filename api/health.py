@@ -14,6 +14,7 @@ from starlette.routing import Route
 from api.coalesced import Coalesced
 from api.ports import ApiSettings, Broker, ReadModel
 from api.problems import NOT_READY, Problem
+from api.routing import resource
 from api.views import ComponentView, HealthView, json_response
 from api.watermark import Watermark
 from domain.errors import PenstockError
@@ -44,9 +45,9 @@ class Health:
     def routes(self) -> list[Route]:
         """The paths; see `api.openapi` for their description."""
         return [
-            Route("/health", self.alive, methods=["GET"]),
-            Route("/ready", self.ready, methods=["GET"]),
-            Route("/api/v1/system/health", self.system, methods=["GET"]),
+            resource("/health", GET=self.alive),
+            resource("/ready", GET=self.ready),
+            resource("/api/v1/system/health", GET=self.system),
         ]
 
     async def alive(self, _: Request) -> Response:

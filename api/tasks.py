@@ -12,6 +12,7 @@ from api import queries, views
 from api.bodies import idempotency_key, json_body
 from api.lookup import Lookup
 from api.ports import ApiSettings, ReadModel, TaskRow
+from api.routing import resource
 from api.submissions import Submissions
 from api.views import json_response
 from api.waiting import Waiters
@@ -42,12 +43,10 @@ class TaskRoutes:
     def routes(self) -> list[Route]:
         """The paths; see `api.openapi` for their description."""
         return [
-            Route(PATH, self.submit, methods=["POST"]),
-            Route(PATH, self.list, methods=["GET"]),
-            Route(PATH + "/{task_id}", self.get, methods=["GET"]),
-            Route(PATH + "/{task_id}", self.cancel, methods=["DELETE"]),
-            Route(PATH + "/{task_id}/history", self.history, methods=["GET"]),
-            Route(PATH + "/{task_id}/retry", self.retry, methods=["POST"]),
+            resource(PATH, POST=self.submit, GET=self.list),
+            resource(PATH + "/{task_id}", GET=self.get, DELETE=self.cancel),
+            resource(PATH + "/{task_id}/history", GET=self.history),
+            resource(PATH + "/{task_id}/retry", POST=self.retry),
         ]
 
     async def submit(self, request: Request) -> Response:

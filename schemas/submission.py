@@ -30,7 +30,17 @@ def _priority(value: Any) -> Any:
     return _PRIORITIES.get(value.lower(), value) if isinstance(value, str) else value
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=7 * 24 * 3600, allow_inf_nan=False)]
+SECONDS_MAX = 7 * 24 * 3600
+#: What a duration may be written as, for readers of the JSON Schema.
+DurationInput = (
+    Annotated[float, Field(gt=0, le=SECONDS_MAX)]
+    | Annotated[str, StringConstraints(pattern=r"^\s*\d+(\.\d+)?(ms|s|m|h)\s*$")]
+)
+Seconds = Annotated[
+    float,
+    BeforeValidator(_seconds, json_schema_input_type=DurationInput),
+    Field(gt=0, le=SECONDS_MAX, allow_inf_nan=False),
+]
 PriorityNumber = Annotated[
     int,
     BeforeValidator(_priority, json_schema_input_type=Literal[1, 2, 3, "low", "normal", "high"]),

@@ -1,0 +1,298 @@
+"""A log, a broker and a read model in memory, for tests of the doors: the projector runs when a test lets it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from api.ports import ApiDeps, ApiSettings, TaskFilter, TaskRow
+from domain.catalogue import Catalogue, TaskType
+from domain.states import TERMINAL, TaskStatus
+from domain.task import TaskState, evolve
+from projections.history import HistoryEntry
+from projections.offsets import Progress
+from projections.queue_depth import QUEUED
+from schemas.commands import CancelTask, TaskCommand
+from schemas.events import LifecycleEvent, TaskEvent, TaskRejected, TaskSubmitted
+from streams import topics
+from streams.log import Appended, LogUnavailable
+from streams.ports import HeldTask, QueueSnapshot, ReadModelUnavailable
+
+
+class EchoPayload(BaseModel):
+    """A payload with a required field, a bounded one and room for more."""
+
+    model_config = ConfigDict(extra="allow")
+
+    text: str
+    times: int = 1
+
+
+class OtherPayload(BaseModel):
+    """A payload that refuses what it does not know."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str
+
+
+CATALOGUE = Catalogue(
+    [
+        TaskType("echo", "cpu", EchoPayload, description="Says it again."),
+        TaskType("fetch", "io", OtherPayload),
+        TaskType("chat", "llm", EchoPayload, routed_by_model=True),
+    ]
+)
+CLASSES = ("cpu", "io")
+
+
+@dataclass
+class MemoryLog:
+    """Implements `api.ports.Log`; one partition a topic."""
+
+    records: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    down: bool = False
+    #: Appends wait for it where a test wants them to overlap.
+    gate: asyncio.Event | None = None
+
+    async def submit(self, submission: TaskSubmitted) -> Appended:
+        """One record on the class topic."""
+        return await self.write(topics.band_of(submission.resource_class, submission.priority), submission)
+
+    async def hold(self, submission: TaskSubmitted) -> Appended:
+        """One record for intake."""
+        return await self.write(topics.INTAKE, submission)
+
+    async def command(self, command: TaskCommand) -> Appended:
+        """One record on task-commands."""
+        return await self.write(topics.COMMANDS, command)
+
+    async def write(self, topic: str, message: Any) -> Appended:
+        """One record."""
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.down:
+            raise LogUnavailable("the log is away")
+        self.records[topic].append(message)
+        return Appended(topic, 0, len(self.records[topic]) - 1)
+
+    @property
+    def submissions(self) -> list[TaskSubmitted]:
+        """What lies on the class topics."""
+        return [record for name, records in self.records.items() if topics_of_class(name) for record in records]
+
+    @property
+    def commands(self) -> list[CancelTask]:
+        """What lies on task-commands."""
+        return list(self.records[topics.COMMANDS])
+
+
+def topics_of_class(name: str) -> bool:
+    """Whether a topic carries submissions."""
+    return name.startswith("tasks-") and name not in (topics.INTAKE, topics.DEAD_LETTERS)
+
+
+@dataclass
+class MemoryReadModel:
+    """Implements `api.ports.ReadModel` and `streams.ports.IntakeReadModel` by folding the memory log on demand."""
+
+    log: MemoryLog
+    down: bool = False
+    #: A projector that runs folds before each answer; one that does not shows what it had.
+    projecting: bool = True
+    states: dict[str, TaskState] = field(default_factory=dict)
+    rejected: dict[str, TaskRejected] = field(default_factory=dict)
+    seen_at: datetime | None = field(default_factory=lambda: datetime.now(UTC))
+    calls: Counter[str] = field(default_factory=Counter)
+    _offsets: dict[str, int] = field(default_factory=dict)
+
+    def project(self) -> None:
+        """Fold what the log holds."""
+        for topic, records in self.log.records.items():
+            if topics_of_class(topic) or topic == topics.LIFECYCLE:
+                for event in records[self._offsets.get(topic, 0) :]:
+                    self._fold(event)
+                self._offsets[topic] = len(records)
+
+    def _fold(self, event: TaskEvent) -> None:
+        if isinstance(event, TaskRejected):
+            self.rejected[event.task_id] = event
+        state = self.states.get(event.task_id, TaskState(task_id=event.task_id))
+        self.states[event.task_id] = evolve(state, event)
+
+    def _asked(self, name: str) -> None:
+        self.calls[name] += 1
+        if self.down:
+            raise ReadModelUnavailable("PostgreSQL is away")
+        if self.projecting:
+            self.project()
+
+    async def task(self, task_id: str) -> TaskRow | None:
+        """The task."""
+        self._asked("task")
+        state = self.states.get(task_id)
+        return None if state is None else self._row(state)
+
+    def _row(self, state: TaskState) -> TaskRow:
+        source = state.submission or self.rejected.get(state.task_id)
+        return TaskRow(state=state, type=source.type if source else None, tenant=source.tenant if source else None)
+
+    async def tasks(self, wanted: TaskFilter, *, page: int, page_size: int) -> tuple[int, Sequence[TaskRow]]:
+        """One page."""
+        self._asked("tasks")
+        rows = [
+            row
+            for row in map(self._row, reversed(self.states.values()))
+            if (wanted.statuses is None or row.state.status in wanted.statuses)
+            and wanted.type in (None, row.type)
+            and wanted.tenant in (None, row.tenant)
+        ]
+        return len(rows), rows[(page - 1) * page_size : page * page_size]
+
+    async def history(self, task_id: str) -> Sequence[HistoryEntry]:
+        """No history in memory: the real read model has its own tests."""
+        self._asked("history")
+        return []
+
+    async def terminal(self, task_ids: Collection[str]) -> set[str]:
+        """Those that have ended."""
+        self._asked("terminal")
+        return {task_id for task_id in task_ids if task_id in self.states and self.states[task_id].status in TERMINAL}
+
+    async def queue(self) -> QueueSnapshot:
+        """What waits."""
+        self._asked("queue")
+        waiting = Counter(
+            state.submission.resource_class
+            for state in self.states.values()
+            if state.submission and state.status in QUEUED
+        )
+        return QueueSnapshot(waiting, {(topic, 0): offset for topic, offset in self._offsets.items()})
+
+    async def projected(self) -> Mapping[tuple[str, int], int]:
+        """Up to where the log was folded."""
+        self._asked("projected")
+        return {(topic, 0): offset for topic, offset in self._offsets.items()}
+
+    async def progress(self) -> Progress | None:
+        """A sign of life, as old as the test says."""
+        self._asked("progress")
+        return None if self.seen_at is None else Progress(self.seen_at, 0)
+
+    async def known(self, task_ids: Collection[str]) -> set[str]:
+        """Those that are tasks."""
+        self._asked("known")
+        return set(task_ids) & set(self.states)
+
+    async def due(self, resource_class: str, at: datetime, limit: int) -> Sequence[HeldTask]:
+        """Held tasks of a class that are due."""
+        self._asked("due")
+        found = [task for task in self._held() if task.resource_class == resource_class and (task.until or at) <= at]
+        return sorted(found, key=lambda task: task.until or at)[:limit]
+
+    async def held(self, task_ids: Collection[str]) -> Sequence[HeldTask]:
+        """Those that are held."""
+        self._asked("held")
+        return [task for task in self._held() if task.task_id in task_ids]
+
+    def _held(self) -> list[HeldTask]:
+        return [
+            HeldTask(
+                task_id=hold.task_id,
+                run=hold.run,
+                resource_class=state.submission.resource_class,
+                until=hold.until,
+                submission=hold.submission,
+            )
+            for hold in self.log.records[topics.LIFECYCLE]
+            if (state := self.states.get(hold.task_id)) and state.status is TaskStatus.HELD and state.submission
+            if hold.TYPE == "task.held"
+        ]
+
+
+@dataclass
+class MemoryBroker:
+    """Implements `api.ports.Broker`; intake is as far as the test says, by default at the end."""
+
+    log: MemoryLog
+    down: bool = False
+    taken_in: int | None = None
+    group_members: dict[str, int] = field(default_factory=dict)
+    lags: dict[str, int] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+
+    def _asked(self, name: str) -> None:
+        self.calls[name] += 1
+        if self.down:
+            raise LogUnavailable("the broker is away")
+
+    async def ends(self, topics: Collection[str]) -> Mapping[tuple[str, int], int]:
+        """Where the log ends."""
+        self._asked("ends")
+        return {(topic, 0): len(self.log.records.get(topic, ())) for topic in topics}
+
+    async def committed(self, group: str) -> Mapping[tuple[str, int], int]:
+        """Where intake is."""
+        self._asked("committed")
+        end = len(self.log.records[topics.INTAKE])
+        return {(topics.INTAKE, 0): end if self.taken_in is None else self.taken_in}
+
+    async def members(self, groups: Sequence[str]) -> Mapping[str, int]:
+        """One member a group, unless the test says otherwise."""
+        self._asked("members")
+        return {group: self.group_members.get(group, 1) for group in groups}
+
+    async def lag(self, group: str, topics: Collection[str]) -> int:
+        """As the test says."""
+        self._asked("lag")
+        return self.lags.get(group, 0)
+
+
+class MemoryNotifications:
+    """Implements `api.ports.Notifications`: a test calls `tell`."""
+
+    def __init__(self) -> None:
+        self._heard: Callable[[], None] = lambda: None
+
+    async def listen(self, heard: Callable[[], None]) -> None:
+        """Keep the callback, for ever."""
+        self._heard = heard
+        await asyncio.Event().wait()
+
+    def tell(self) -> None:
+        """Tasks have ended."""
+        self._heard()
+
+
+class MemoryWorld:
+    """All of them together, and the application's dependencies made of them."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.log = MemoryLog()
+        self.read_model = MemoryReadModel(self.log)
+        self.broker = MemoryBroker(self.log)
+        self.notifications = MemoryNotifications()
+        given: dict[str, Any] = {"version": "1.2.3", "classes": CLASSES, "lag_seconds_max": 0.2} | settings
+        self.settings = ApiSettings(**given)
+
+    @property
+    def deps(self) -> ApiDeps:
+        """For `create_app`."""
+        return ApiDeps(
+            settings=self.settings,
+            catalogue=CATALOGUE,
+            log=self.log,
+            broker=self.broker,
+            read_model=self.read_model,
+            notifications=self.notifications,
+        )
+
+    def happens(self, *facts: LifecycleEvent) -> None:
+        """What an owner writes."""
+        self.log.records[topics.LIFECYCLE] += facts
