@@ -39,7 +39,7 @@ class AttemptRunner:
     log: EventLog
     retry: RetryPolicy
 
-    async def run(self, entry: Entry, epoch: int) -> OwnerCommand | None:
+    async def run(self, entry: Entry) -> OwnerCommand | None:
         """How the attempt ended; None when its shard was lost, so that nothing may be said about it."""
         reports = ProgressReports(self.log, entry.task_id, entry.state.attempt)
         begun = asyncio.get_running_loop().time()
@@ -48,15 +48,15 @@ class AttemptRunner:
                 result = await self._handle(entry, reports)
         except TimeoutError:
             detail = f"the attempt took longer than its {entry.submission.timeout_seconds:g} s"
-            return self.failed(epoch, TaskError("timeout", detail, retryable=True))
+            return self.failed(TaskError("timeout", detail, retryable=True))
         except TaskError as error:
-            return self.failed(epoch, error)
+            return self.failed(error)
         except asyncio.CancelledError:
-            return stopped(entry, epoch)
+            return self.stopped(entry)
         finally:
             await reports.close()
         seconds = asyncio.get_running_loop().time() - begun
-        return Complete(at=datetime.now(UTC), epoch=epoch, result=result, duration_seconds=round(seconds, 6))
+        return Complete(at=datetime.now(UTC), result=result, duration_seconds=round(seconds, 6))
 
     def handler_version(self, task_type: str) -> int:
         """Version of the handler that would run such a task here."""
@@ -88,11 +88,10 @@ class AttemptRunner:
         )
         return await run_handler(handler, submission.payload, context)
 
-    def failed(self, epoch: int, error: TaskError) -> Fail:
+    def failed(self, error: TaskError) -> Fail:
         """The command for an attempt that failed."""
         return Fail(
             at=datetime.now(UTC),
-            epoch=epoch,
             code=error.code,
             detail=error.detail[:DETAIL_LENGTH_MAX],
             retryable=error.retryable,
@@ -101,14 +100,16 @@ class AttemptRunner:
             policy=self.retry,
         )
 
-
-def stopped(entry: Entry, epoch: int) -> OwnerCommand | None:
-    """The command for an attempt that was told to stop, and has; None when its shard was lost."""
-    at = datetime.now(UTC)
-    match entry.stop:
-        case Stop.CANCEL:
-            return ConfirmCancel(at=at, epoch=epoch, reason="stopped on request")
-        case Stop.SHUTDOWN:
-            return Release(at=at, epoch=epoch, reason="its worker shut down")
-        case None:
-            return None
+    def stopped(self, entry: Entry) -> OwnerCommand | None:
+        """The command for an attempt that was cancelled, and has ended; None when its shard was lost."""
+        at = datetime.now(UTC)
+        match entry.stop:
+            case Stop.CANCEL:
+                return ConfirmCancel(at=at, reason="stopped on request")
+            case Stop.SHUTDOWN:
+                return Release(at=at, reason="its worker shut down")
+            case None if entry.lost:
+                return None
+            case None:
+                detail = "the handler raised CancelledError although nobody had asked it to stop"
+                return self.failed(TaskError("handler_error", detail, retryable=True))

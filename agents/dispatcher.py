@@ -8,7 +8,7 @@ import os
 import socket
 from datetime import UTC, datetime, timedelta
 
-from agents.attempts import AttemptRunner, stopped
+from agents.attempts import AttemptRunner
 from agents.outbox import Outbox
 from agents.owner import Owner
 from agents.window import Entry, Stop, Window
@@ -90,21 +90,21 @@ class Dispatcher:
         self._active.add(entry)
         entry.stop = None
         version = self._runner.handler_version(entry.submission.type)
-        start = Start(at=now, epoch=owner.epoch, worker=self._worker, handler_version=version)
+        start = Start(at=now, worker=self._worker, handler_version=version)
         owner.commit(entry, start, lambda: self._execute(owner, entry))
 
     def _give_up(self, owner: Owner, entry: Entry, now: datetime) -> None:
         self._window.ended(entry)
         detail = f"all {entry.submission.attempts_max} attempts of this run are used up"
-        give_up = Fail(at=now, epoch=owner.epoch, code="attempts_exhausted", detail=detail, retryable=False)
+        give_up = Fail(at=now, code="attempts_exhausted", detail=detail, retryable=False)
         owner.commit(entry, give_up, lambda: owner.settle(entry))
 
     def _execute(self, owner: Owner, entry: Entry) -> None:
         """The log has the start: run the handler, unless the task was stopped meanwhile."""
         if entry.stop is not None or entry.lost:
-            self._end(owner, entry, stopped(entry, owner.epoch))
+            self._end(owner, entry, self._runner.stopped(entry))
             return
-        execution = asyncio.get_running_loop().create_task(self._runner.run(entry, owner.epoch))
+        execution = asyncio.get_running_loop().create_task(self._runner.run(entry))
         entry.execution = execution
         self._executions.add(execution)
         execution.add_done_callback(lambda done: self._executed(owner, entry, done))
@@ -114,13 +114,11 @@ class Dispatcher:
         entry.execution = None
         if execution.cancelled():
             # Cancelled before it took its first step.
-            self._end(owner, entry, stopped(entry, owner.epoch))
+            self._end(owner, entry, self._runner.stopped(entry))
         elif error := execution.exception():
             self._log.error("an attempt broke its runner", exc_info=error, extra={"task_id": entry.task_id})
             detail = f"{type(error).__name__}: {error}"
-            self._end(
-                owner, entry, self._runner.failed(owner.epoch, TaskError("internal_error", detail, retryable=True))
-            )
+            self._end(owner, entry, self._runner.failed(TaskError("internal_error", detail, retryable=True)))
         else:
             self._end(owner, entry, execution.result())
 
@@ -133,4 +131,4 @@ class Dispatcher:
 
     def _notice_waits(self, owner: Owner, now: datetime) -> None:
         for entry in self._window.unnoticed(asyncio.get_running_loop().time(), NOTICE_SECONDS):
-            owner.commit(entry, Queue(at=now, epoch=owner.epoch), lambda: None)
+            owner.commit(entry, Queue(at=now), lambda: None)

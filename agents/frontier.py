@@ -16,6 +16,7 @@ class _Slot:
     record: ShardRecord
     #: Seconds on the caller's clock at which it was finished; None while it is not.
     finished_at: float | None = None
+    released: bool = False
 
 
 class AckFrontier:
@@ -25,13 +26,15 @@ class AckFrontier:
         self._slots: deque[_Slot] = deque()
         self._by_offset: dict[int, _Slot] = {}
         self._finished = 0
-        self._trailing_since: float | None = None
+        #: Slots in the order in which they were finished; those released meanwhile are dropped from the left.
+        self._trailing: deque[_Slot] = deque()
 
     def __len__(self) -> int:
         return len(self._slots)
 
     def received(self, record: ShardRecord) -> None:
         """A record was handed out; offsets come in order."""
+        assert not self._slots or record.offset > self._slots[-1].record.offset, f"{record.position} is out of order"
         slot = _Slot(record)
         self._slots.append(slot)
         self._by_offset[record.offset] = slot
@@ -46,23 +49,25 @@ class AckFrontier:
             return []
         slot.finished_at = now
         self._finished += 1
+        self._trailing.append(slot)
         released: list[ShardRecord] = []
         while self._slots and self._slots[0].finished_at is not None:
             head = self._slots.popleft()
+            head.released = True
             del self._by_offset[head.record.offset]
             self._finished -= 1
             released.append(head.record)
-        if released:
-            self._trailing_since = now if self._finished else None
-        elif self._trailing_since is None:
-            self._trailing_since = now
+        while self._trailing and self._trailing[0].released:
+            self._trailing.popleft()
         return released
 
     def stragglers(self, now: float, *, trailing_seconds_max: float, finished_max: int) -> list[ShardRecord]:
         """Unfinished records that hold back finished ones for too long, or too many of them; oldest first."""
-        if self._trailing_since is None:
+        if not self._trailing:
             return []
-        if now - self._trailing_since < trailing_seconds_max and self._finished < finished_max:
+        oldest = self._trailing[0].finished_at
+        assert oldest is not None, "what trails is finished"
+        if now - oldest < trailing_seconds_max and self._finished < finished_max:
             return []
         left = self._finished
         result = []

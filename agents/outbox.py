@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from schemas.events import LifecycleEvent
-from streams.log import EventLog, LogUnavailable
+from streams.log import LogUnavailable
 
 #: Facts of one batch: bounds the time that one batch holds back the next.
 BATCH_FACTS_MAX = 500
@@ -39,10 +40,23 @@ class Outgoing:
     traceparent: str | None = None
 
 
+class FactLog(Protocol):
+    """What the outbox needs of `streams.log.EventLog`."""
+
+    async def record(self, fact: LifecycleEvent, traceparent: str | None = None) -> asyncio.Future[Any]:
+        """See `EventLog.record`."""
+
+    async def all_acknowledged(self, futures: Iterable[asyncio.Future[Any]]) -> None:
+        """See `EventLog.all_acknowledged`."""
+
+    async def flush(self) -> None:
+        """See `EventLog.flush`."""
+
+
 class Outbox:
     """Appends facts in the order in which they were put."""
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, log: FactLog) -> None:
         self._log = log
         self._waiting: list[Outgoing] = []
         self._sending: list[Outgoing] = []
@@ -52,8 +66,7 @@ class Outbox:
         self._idle.set()
         self._landed = asyncio.Event()
         self._landed.set()
-        #: When facts were last acknowledged, or when the first unacknowledged one was put (loop time).
-        self.progress_at = asyncio.get_running_loop().time()
+        self._progress_at = asyncio.get_running_loop().time()
         self._logger = logging.getLogger(__name__)
 
     def __len__(self) -> int:
@@ -62,10 +75,20 @@ class Outbox:
     def put(self, outgoing: Outgoing) -> None:
         """Append the facts as soon as possible."""
         if not len(self):
-            self.progress_at = asyncio.get_running_loop().time()
+            self.excuse()
         self._waiting.append(outgoing)
         self._idle.clear()
         self._wake.set()
+
+    def stalled_seconds(self) -> float:
+        """How long facts have waited without any being acknowledged; 0 while none waits or none may be sent."""
+        if not len(self) or not self._open.is_set():
+            return 0.0
+        return asyncio.get_running_loop().time() - self._progress_at
+
+    def excuse(self) -> None:
+        """What has stalled so far is nobody's fault: count from now."""
+        self._progress_at = asyncio.get_running_loop().time()
 
     async def run(self) -> None:
         """Send what is put, for ever. While the log is away the facts wait, in order."""
@@ -98,6 +121,7 @@ class Outbox:
 
     def thaw(self) -> None:
         """Go on sending; what is no longer wanted is dropped."""
+        self.excuse()
         self._open.set()
 
     async def drained(self) -> None:
@@ -112,12 +136,25 @@ class Outbox:
                 for outgoing in self._sending
                 for fact in outgoing.facts
             ]
-            await self._log.all_acknowledged(futures)
         except LogUnavailable as error:
             self._logger.warning("facts wait for the log: %s", error)
             return False
+        if not await self._acknowledged(futures):
+            return False
         sent, self._sending = self._sending, []
-        self.progress_at = asyncio.get_running_loop().time()
+        self.excuse()
         for outgoing in sent:
             outgoing.then()
         return True
+
+    async def _acknowledged(self, futures: Sequence[asyncio.Future[Any]]) -> bool:
+        """Whether the log has taken all of them; no appends are given up while the producer still tries them itself.
+
+        Appending again what is merely late would multiply every fact of an outage.
+        """
+        while not all(future.done() for future in futures):
+            try:
+                await self._log.all_acknowledged(futures)
+            except LogUnavailable as error:
+                self._logger.warning("facts wait for the log: %s", error)
+        return all(future.exception() is None for future in futures)

@@ -1,8 +1,9 @@
 """Owns the shards of one worker: from a record handed out to its acknowledgement, across rebalances.
 
 A task's entry lives from its record to its acknowledged terminal fact. The log may hand the record out again at any
-time (rebalance, relocation, a repeated submission): the entry adopts the newest copy, and each copy is acknowledged
-once. Every fact goes through the outbox, which a rebalance stops; an entry whose shard was lost writes nothing more.
+time: after a rebalance, and as a relocated copy, the entry adopts it; a repeated submission is acknowledged and
+without effect. Every fact goes through the outbox, which a rebalance stops; an entry whose shard was lost writes
+nothing more.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from agents.frontier import AckFrontier
 from agents.outbox import RETRY_SECONDS, Outbox, Outgoing
-from agents.recovery import RecoveredFacts, recover, state_of
+from agents.recovery import STATE_HEADER, Recover, RecoveredFacts, state_of
 from agents.window import Band, Entry, Stop, Window
 from domain.decide import Cancel, Lose, OwnerCommand, decide
 from domain.states import ACTIVE, TaskStatus
@@ -37,9 +38,8 @@ REMEMBERED_MAX = 100_000
 class ClassGroup:
     """The group of one class, as its members see it."""
 
-    bootstrap_servers: str
     resource_class: str
-    group: str
+    #: The class's topics, most urgent first.
     topics: tuple[str, ...]
 
 
@@ -69,6 +69,7 @@ class Owner:
         window: Window,
         log: EventLog,
         *,
+        recover: Recover,
         wake: Callable[[], None],
         commands_from: Callable[[int], None],
     ) -> None:
@@ -79,9 +80,10 @@ class Owner:
         self.settled = False
         self._group, self._stream, self._outbox, self._window = group, stream, outbox, window
         self._event_log = log
-        self._wake, self._commands_from = wake, commands_from
-        #: Loop time at which the last record came.
+        self._recover, self._wake, self._commands_from = recover, wake, commands_from
+        #: Loop time at which the last record came, or at which records could begin to come.
         self.received_at = 0.0
+        self._revocations = 0
         self._positions: dict[Band, int] = {}
         self._ownership = Ownership(-1, frozenset())
         self._recovered = RecoveredFacts()
@@ -94,10 +96,17 @@ class Owner:
     async def revoked(self) -> None:
         """See `ShardOwner.revoked`."""
         self.settled = False
+        self._revocations += 1
         await self._outbox.freeze(REVOKE_SECONDS_MAX)
 
     async def assigned(self, ownership: Ownership) -> None:
         """See `ShardOwner.assigned`. Shards kept from the very last generation go on as they were."""
+        revocations = self._revocations
+
+        def current() -> bool:
+            # The stream learns of the next generation only after the barrier; nothing may thaw behind it.
+            return self._revocations == revocations and self._stream.is_current(ownership.generation)
+
         consecutive = ownership.generation == self._ownership.generation + 1
         kept = self._ownership.shards & ownership.shards if consecutive else frozenset()
         self._ownership = ownership
@@ -107,18 +116,14 @@ class Owner:
         }
         self._next_runs.clear()
         self._positions.clear()
-        recovered, since_ms = await recover(
-            self._group.bootstrap_servers,
-            self._group.group,
-            list(self.frontiers),
-            now_ms=int(datetime.now(UTC).timestamp() * 1000),
-            wanted=lambda: self._stream.is_current(ownership.generation),
-        )
-        if not self._stream.is_current(ownership.generation):
+        recovered = await self._recover(list(self.frontiers), ownership.generation, current)
+        if not current():
             return
-        self._recovered = recovered
-        self.epoch = max(ownership.generation, recovered.epoch_max + 1, self.epoch)
-        self._commands_from(since_ms)
+        self._recovered = recovered.facts
+        self._positions.update(recovered.positions)
+        self.received_at = asyncio.get_running_loop().time()
+        self.epoch = max(recovered.epoch, self.epoch)
+        self._commands_from(recovered.since_ms)
         self._outbox.thaw()
         self.settled = True
         self._wake()
@@ -128,11 +133,15 @@ class Owner:
 
     def received(self, record: ShardRecord) -> None:
         """See `ShardOwner.received`. Whatever is wrong with a record, it becomes a dead letter and blocks nothing."""
-        frontier = self.frontiers.get((record.topic, record.shard))
+        band = (record.topic, record.shard)
+        frontier = self.frontiers.get(band)
         if frontier is None or record.generation != self._ownership.generation:
             return
+        if record.offset < self._positions.get(band, 0):
+            # Handed out twice within one generation: the first one counts.
+            return
         frontier.received(record)
-        self._positions[(record.topic, record.shard)] = record.offset + 1
+        self._positions[band] = record.offset + 1
         self.received_at = asyncio.get_running_loop().time()
         try:
             submission = self._submission(record)
@@ -146,18 +155,28 @@ class Owner:
         self._recovered.handed_out(record)
 
     def commit(self, entry: Entry, command: OwnerCommand, then: Callable[[], None]) -> bool:
-        """Decide, and write what follows; `then` is called when the log has it. False when nothing follows."""
-        facts = decide(command, entry.state)
+        """Decide under the present epoch, and write what follows; `then` is called when the log has it.
+
+        False when nothing follows. An attempt that was started under an older epoch ends under the present one: its
+        shard was kept, and facts in between may have raised the epoch already.
+        """
+        facts = decide(replace(command, epoch=self.epoch), entry.state)
         for fact in facts:
             entry.state = evolve(entry.state, fact)
         if facts:
+            entry.unwritten += 1
+
+            def written() -> None:
+                entry.unwritten -= 1
+                then()
+
             traceparent = entry.submission.traceparent
-            self._outbox.put(Outgoing(facts, then, wanted=lambda: not entry.lost, traceparent=traceparent))
+            self._outbox.put(Outgoing(facts, written, wanted=lambda: not entry.lost, traceparent=traceparent))
         return bool(facts)
 
     def settle(self, entry: Entry) -> None:
-        """Let the entry wait, or end it, as its state says; called when the log has that state."""
-        if entry.lost or self.entries.get(entry.task_id) is not entry:
+        """Let the entry wait, or end it, as its state says; left to a later call while the log lacks that state."""
+        if entry.lost or entry.unwritten or self.entries.get(entry.task_id) is not entry:
             return
         if entry.state.terminal:
             self._end(entry)
@@ -173,7 +192,7 @@ class Owner:
         if entry is None or run > entry.state.run:
             self._cancels.add(task_id, run)
         elif run == entry.state.run and self.commit(
-            entry, Cancel(at=datetime.now(UTC), epoch=self.epoch, reason=reason), lambda: self.settle(entry)
+            entry, Cancel(at=datetime.now(UTC), reason=reason), lambda: self.settle(entry)
         ):
             self._window.discard(entry)
             if entry.state.status is TaskStatus.CANCELLING:
@@ -214,28 +233,36 @@ class Owner:
             return
         state = self._recovered.state(state_of(record, submission))
         if state.terminal or state.run > submission.run:
-            self._finished.add(task_id, state.run)
+            # A later run may still be at work: only this one is known to have ended.
+            self._finished.add(task_id, submission.run)
             self.finish(record)
             return
         entry = self.entries[task_id] = Entry(submission=submission, state=state, record=record)
         if state.status in ACTIVE:
-            self.commit(entry, Lose(at=datetime.now(UTC), epoch=self.epoch), lambda: self.settle(entry))
+            self.commit(entry, Lose(at=datetime.now(UTC)), lambda: self.settle(entry))
         else:
             self.settle(entry)
 
     def _adopt(self, entry: Entry, record: ShardRecord, submission: TaskSubmitted) -> None:
+        """Another record of a task that is here already."""
         if submission.run > entry.state.run:
             # A retry by hand, read before the end of the run before it was acknowledged to us.
-            older = self._next_runs.pop(entry.task_id, None)
-            self._next_runs[entry.task_id] = (record, submission)
-            if older is not None:
-                self.finish(older[0])
-        elif record.position != entry.record.position:
+            if entry.task_id in self._next_runs:
+                self.finish(record)
+            else:
+                self._next_runs[entry.task_id] = (record, submission)
+        elif submission.run < entry.state.run:
+            self.finish(record)
+        elif record.position == entry.record.position:
+            self._window.moved(entry, record)
+        elif STATE_HEADER in record.headers:
             old = entry.record
             self._window.moved(entry, record)
             self.finish(old)
         else:
-            self._window.moved(entry, record)
+            # A repeated submission. The older record stays: a recovery that began at the repeat, which says nothing of
+            # the task's state, would not read what happened before it.
+            self.finish(record)
 
     def _end(self, entry: Entry) -> None:
         del self.entries[entry.task_id]

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from agents.context import Progress
 from schemas.envelope import rfc3339
-from streams.log import EventLog, LogUnavailable, RecordTooLarge
+from streams.log import LogUnavailable, RecordTooLarge
 
 JOIN_SECONDS = 0.05
+
+
+class ReportLog(Protocol):
+    """What reports need of `streams.log.EventLog`."""
+
+    async def progress(self, task_id: str, report: Mapping[str, object]) -> None:
+        """See `EventLog.progress`."""
 
 
 class ProgressReports:
     """The reports of one attempt; see `agents.context.AttemptPort`."""
 
-    def __init__(self, log: EventLog, task_id: str, attempt: int) -> None:
+    def __init__(self, log: ReportLog, task_id: str, attempt: int) -> None:
         self._log, self._task_id, self._attempt = log, task_id, attempt
         self._joined: dict[str, Any] = {}
         self._sequence = 0
         self._sending: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
         #: Loop time of the last sign of life.
         self.alive_at = asyncio.get_running_loop().time()
 
@@ -43,19 +53,19 @@ class ProgressReports:
 
     async def close(self) -> None:
         """Send what is left."""
+        self._closing.set()
         if self._sending is not None:
-            self._sending.cancel()
-            await asyncio.gather(self._sending, return_exceptions=True)
-        await self._send()
+            await self._sending
 
     async def _send_soon(self) -> None:
-        await asyncio.sleep(JOIN_SECONDS)
-        await self._send()
+        while self._joined:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(JOIN_SECONDS):
+                    await self._closing.wait()
+            await self._send()
 
     async def _send(self) -> None:
         joined, self._joined = self._joined, {}
-        if not joined:
-            return
         self._sequence += 1
         report = {
             "task_id": self._task_id,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from aiokafka import ConsumerRecord, TopicPartition
 
@@ -45,16 +45,18 @@ class RecoveredFacts:
     def add(self, records: Iterable[ConsumerRecord]) -> None:
         """Remember facts of task-lifecycle, in the order of the log."""
         for record in records:
-            headers = dict(record.headers)
-            if epoch := headers.get(EPOCH_HEADER):
+            epoch = dict(record.headers).get(EPOCH_HEADER) or b""
+            if epoch.isdigit():
                 self.epoch_max = max(self.epoch_max, int(epoch))
             if record.key is None or record.value is None:
                 continue
             self._facts.setdefault(record.key.decode(errors="replace"), []).append(record.value)
 
-    def await_records(self, ends: dict[tuple[str, int], int]) -> None:
-        """Until these offsets have been handed out, facts may still be asked for."""
-        self._awaited = {band: end for band, end in ends.items() if end > 0}
+    def await_records(self, ends: Mapping[tuple[str, int], int]) -> None:
+        """Until the records before these offsets have been handed out, facts may still be asked for."""
+        self._awaited = dict(ends)
+        if not self._awaited:
+            self._facts.clear()
 
     def handed_out(self, record: ShardRecord) -> None:
         """Forget everything once nothing from before the recovery is still to come."""
@@ -65,8 +67,11 @@ class RecoveredFacts:
                 self._facts.clear()
 
     def state(self, state: TaskState) -> TaskState:
-        """The state with the task's facts added. A corrupt fact is logged and left out: audits will show it."""
-        for encoded in self._facts.pop(state.task_id, ()):
+        """The state with the task's facts added. A corrupt fact is logged and left out: audits will show it.
+
+        Facts stay for the task's other records: a retry by hand lies behind the record of the run before it.
+        """
+        for encoded in self._facts.get(state.task_id, ()):
             try:
                 fact = decode(encoded)
                 if not isinstance(fact, TaskSubmitted | CancelTask):
@@ -76,50 +81,80 @@ class RecoveredFacts:
         return state
 
 
-async def recover(
-    bootstrap_servers: str,
-    group: str,
-    bands: Sequence[tuple[str, int]],
-    *,
-    now_ms: int,
-    wanted: Callable[[], bool],
-) -> tuple[RecoveredFacts, int]:
-    """The facts that the owner of these topics and shards must know, and the moment (ms) from which they were read.
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What the owner of some topics and shards must know before it works on them."""
 
-    Incomplete when `wanted` turned false meanwhile.
+    facts: RecoveredFacts
+    #: The moment (milliseconds since 1970) from which the log was read.
+    since_ms: int
+    #: Offset of the first record that will be handed out, for each topic and shard.
+    positions: Mapping[tuple[str, int], int]
+    #: Higher than the epoch of every owner that these shards had before.
+    epoch: int
 
-    Raises:
-        KafkaError: the log cannot be read; the caller must not go on.
+
+@dataclass(frozen=True, slots=True)
+class LogRecovery:
+    """Recovers from the log alone; see `Recover`."""
+
+    bootstrap_servers: str
+    group: str
+
+    async def __call__(
+        self, bands: Sequence[tuple[str, int]], generation: int, wanted: Callable[[], bool]
+    ) -> Recovered:
+        """See `Recover`. Incomplete when `wanted` turned false meanwhile.
+
+        Raises:
+            KafkaError: the log cannot be read; the caller must not go on.
+        """
+        partitions = [TopicPartition(*band) for band in bands]
+        backlog = await history.backlog(self.bootstrap_servers, self.group, partitions)
+        now_ms = int(datetime.now(UTC).timestamp() * 1000)
+        since_ms = min(now_ms, backlog.oldest_ms if backlog.oldest_ms is not None else now_ms) - MARGIN_MS
+        facts = RecoveredFacts()
+        async with history.reader(self.bootstrap_servers, [topics.LIFECYCLE]) as consumer:
+            length = sum((await consumer.end_offsets(list(consumer.assignment()))).values())
+            await history.seek_to_moment(consumer, since_ms)
+            async for records in history.read_to_end(consumer, wanted):
+                facts.add(records)
+        facts.await_records({tuple(p): end for p, end in backlog.ends.items() if backlog.positions[p] < end})
+        positions = {(p.topic, p.partition): position for p, position in backlog.positions.items()}
+        return Recovered(facts, since_ms, positions, max(facts.epoch_max + 1, epoch_of(generation, length)))
+
+
+#: Topics and shards, group generation, and whether it is still worth while.
+Recover = Callable[[Sequence[tuple[str, int]], int, Callable[[], bool]], Awaitable[Recovered]]
+
+
+def epoch_of(generation: int, lifecycle_length: int) -> int:
+    """Higher for every later generation of a group, whatever a recovery happened to read.
+
+    The highest epoch among the facts read is not enough: an idle owner may have written none since the moment from
+    which its successor reads, and its late facts would then outrank the successor's. The generation alone is not
+    either: it begins again when the group is deleted. The length of task-lifecycle never shrinks.
     """
-    partitions = [TopicPartition(*band) for band in bands]
-    oldest = await history.lowest_uncommitted_ms(bootstrap_servers, group, partitions)
-    since_ms = min(now_ms, oldest if oldest is not None else now_ms) - MARGIN_MS
-    facts = RecoveredFacts()
-    async with history.reader(bootstrap_servers, [topics.LIFECYCLE]) as consumer:
-        await history.seek_to_moment(consumer, since_ms)
-        async for records in history.read_to_end(consumer, wanted):
-            facts.add(records)
-        ends = await consumer.end_offsets(partitions)
-        facts.await_records({(partition.topic, partition.partition): end for partition, end in ends.items()})
-    return facts, since_ms
+    return generation + lifecycle_length
+
+
+_PLAIN_FIELDS = (
+    "run",
+    "epoch",
+    "sequence",
+    "attempt",
+    "attempts_returned",
+    "attempt_returned",
+    "attempts_lost",
+    "checkpoint",
+)
 
 
 def state_header(state: TaskState) -> bytes:
     """What a relocated record says about its task, since a later recovery may begin to read at that record."""
-    return json.dumps(
-        {
-            "status": state.status,
-            "run": state.run,
-            "epoch": state.epoch,
-            "sequence": state.sequence,
-            "attempt": state.attempt,
-            "attempts_returned": state.attempts_returned,
-            "attempts_lost": state.attempts_lost,
-            "due_at": state.due_at.isoformat() if state.due_at else None,
-            "checkpoint": state.checkpoint,
-        },
-        separators=(",", ":"),
-    ).encode()
+    said = {name: getattr(state, name) for name in _PLAIN_FIELDS}
+    said |= {"status": state.status, "due_at": state.due_at.isoformat() if state.due_at else None}
+    return json.dumps(said, separators=(",", ":")).encode()
 
 
 def state_of(record: ShardRecord, submission: TaskSubmitted) -> TaskState:
@@ -128,7 +163,13 @@ def state_of(record: ShardRecord, submission: TaskSubmitted) -> TaskState:
     header = record.headers.get(STATE_HEADER)
     if header is None:
         return state
-    values = json.loads(header)
-    due_at = values.pop("due_at")
-    status = TaskStatus(values.pop("status"))
-    return replace(state, status=status, due_at=datetime.fromisoformat(due_at) if due_at else None, **values)
+    said = json.loads(header)
+    due_at = said.get("due_at")
+    # A newer worker's header may say more than this version knows.
+    known = {name: said[name] for name in _PLAIN_FIELDS if name in said}
+    return replace(
+        state,
+        status=TaskStatus(said["status"]),
+        due_at=datetime.fromisoformat(due_at) if due_at else None,
+        **known,
+    )

@@ -52,14 +52,15 @@ class VitalSigns:
             async with asyncio.timeout(CHECK_SECONDS):
                 hungry = await self._records_lie_ahead()
         except (KafkaError, TimeoutError):
-            self._member_at = self._fed_at = self._outbox.progress_at = now
+            self._member_at = self._fed_at = now
+            self._outbox.excuse()
             return Vitals(broker_reachable=False, outside_group_seconds=0, unacknowledged_seconds=0, starved_seconds=0)
         if not hungry:
             self._fed_at = now
         return Vitals(
             broker_reachable=True,
             outside_group_seconds=now - self._member_at,
-            unacknowledged_seconds=now - self._outbox.progress_at if len(self._outbox) else 0,
+            unacknowledged_seconds=self._outbox.stalled_seconds(),
             starved_seconds=now - max(self._fed_at, self._owner.received_at),
         )
 

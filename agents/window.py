@@ -44,6 +44,8 @@ class Entry:
     #: Runs the handler; None while no attempt is active.
     execution: asyncio.Task[Any] | None = None
     stop: Stop | None = None
+    #: Commits that the log has not acknowledged yet.
+    unwritten: int = 0
     #: Another worker owns it now: nothing more may be written about it.
     lost: bool = False
     #: Counted against its band, because it waits.
@@ -83,7 +85,7 @@ class Window:
         self._on_full, self._on_drained = on_full, on_drained
         self._waiting: dict[str, Entry] = {}
         self._suspects: deque[str] = deque()
-        self._suspect_active: str | None = None
+        self._suspect_active: Entry | None = None
         self._delayed: list[tuple[datetime, str]] = []
         self._unnoticed: deque[tuple[float, str]] = deque()
         self._counts: Counter[Band] = Counter()
@@ -121,7 +123,7 @@ class Window:
             while self._suspects:
                 entry = self._waiting.get(self._suspects.popleft())
                 if entry is not None:
-                    self._suspect_active = entry.task_id
+                    self._suspect_active = entry
                     return self._taken(entry)
         while (waiting := self._strategy.pop(now_ms)) is not None:
             entry = self._waiting.get(waiting.task_id)
@@ -131,7 +133,7 @@ class Window:
 
     def ended(self, entry: Entry) -> None:
         """An attempt of the entry is over; another suspect may start."""
-        if self._suspect_active == entry.task_id:
+        if self._suspect_active is entry:
             self._suspect_active = None
 
     def discard(self, entry: Entry) -> None:

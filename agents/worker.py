@@ -17,11 +17,13 @@ from agents.handlers.registry import Registry
 from agents.handlers.settings import HandlerSettings
 from agents.outbox import Outbox
 from agents.owner import ClassGroup, Owner
+from agents.recovery import LogRecovery
 from agents.relocation import LagBound, Relocation
 from agents.strategies import STRATEGIES
 from agents.vitals import VitalSigns
 from agents.watchdog import Patience
 from agents.window import Window
+from domain.errors import TaskError
 from domain.retry import RetryPolicy
 from schemas.commands import CancelTask
 from streams.faust_stream import FaustShardStream
@@ -108,13 +110,22 @@ async def _work(
     window = Window(STRATEGIES[config.strategy](), config.window_size, on_full=stream.full, on_drained=stream.drained)
     outbox = Outbox(log)
     dispatcher = Dispatcher(window, outbox, runner, config.slots)
-    group = ClassGroup(config.bootstrap_servers, config.resource_class, config.group, tuple(config.membership.topics))
+    group = ClassGroup(config.resource_class, tuple(config.membership.topics))
 
     def on_cancel(command: CancelTask) -> None:
         owner.cancel(command.task_id, command.run, command.reason)
 
     commands = CommandTail(config.bootstrap_servers, on_cancel)
-    owner = Owner(group, stream, outbox, window, log, wake=dispatcher.wake, commands_from=commands.read_from)
+    owner = Owner(
+        group,
+        stream,
+        outbox,
+        window,
+        log,
+        recover=LogRecovery(config.bootstrap_servers, config.group),
+        wake=dispatcher.wake,
+        commands_from=commands.read_from,
+    )
     vitals = VitalSigns(config.bootstrap_servers, stream, outbox, owner, config.patience)
     await stream.start(owner)
     try:
@@ -126,11 +137,19 @@ async def _work(
             commands.run(),
             Relocation(owner, log, config.lag).run(),
             vitals.run(),
-            engines.warm_up(config.resource_class),
+            _warm_up(engines, config.resource_class),
             leave=lambda: _leave(config, dispatcher, outbox),
         )
     finally:
         await stream.stop()
+
+
+async def _warm_up(engines: Engines, resource_class: str) -> None:
+    """An engine that cannot start fails the tasks that need it, each with its reason; the others go on."""
+    try:
+        await engines.warm_up(resource_class)
+    except TaskError as error:
+        logging.getLogger(__name__).error("an engine cannot start: %s: %s", error.code, error.detail)
 
 
 async def _until_stopped(stop: asyncio.Event, *services: Awaitable[None], leave: Callable[[], Awaitable[None]]) -> None:

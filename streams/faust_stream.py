@@ -29,6 +29,7 @@ class FaustShardStream:
         self._membership = membership
         self._app = _make_app(membership)
         self._owner: ShardOwner | None = None
+        self._recovering = False
         self._log = logging.getLogger(__name__)
 
     async def start(self, owner: ShardOwner) -> None:
@@ -56,13 +57,18 @@ class FaustShardStream:
 
     @property
     def member(self) -> bool:
-        return bool(self._app.flow_control.is_active())
+        return self._recovering or bool(self._app.flow_control.is_active())
 
     def full(self, topic: str, shard: int) -> None:
         self._app.consumer.on_buffer_full(TP(topic, shard))
 
     def drained(self, topic: str, shard: int) -> None:
-        self._app.consumer.on_buffer_drop(TP(topic, shard))
+        partition = TP(topic, shard)
+        if partition in self._app.consumer.assignment():
+            self._app.consumer.on_buffer_drop(partition)
+        else:
+            # `on_buffer_drop` would have Faust fetch a partition that it has lost, which ends the worker.
+            self._app.consumer._buffered_partitions.discard(partition)  # type: ignore[attr-defined]  # not in its interface
 
     def ack(self, record: ShardRecord) -> None:
         if self.is_current(record.generation):
@@ -83,7 +89,11 @@ class FaustShardStream:
         generation = self._app.consumer_generation_id
         shards = frozenset(tp.partition for tp in self._app.consumer.assignment())
         self._log.info("assigned shards %s in generation %d", sorted(shards), generation)
-        await self._owner.assigned(Ownership(generation, shards))
+        self._recovering = True
+        try:
+            await self._owner.assigned(Ownership(generation, shards))
+        finally:
+            self._recovering = False
 
 
 def _make_app(membership: GroupMembership) -> faust.App:
@@ -115,7 +125,7 @@ def _record(event: EventT[Any]) -> ShardRecord:
         shard=message.partition,
         offset=message.offset,
         generation=message.generation_id,
-        timestamp_ms=int(message.timestamp * 1000),
+        timestamp_ms=round(message.timestamp * 1000),
         key=message.key,
         value=message.value,
         headers=dict(message.headers or ()),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -65,26 +66,46 @@ async def read_to_end(
                 behind.discard(partition)
 
 
-async def lowest_uncommitted_ms(bootstrap_servers: str, group: str, partitions: Sequence[TopicPartition]) -> int | None:
-    """When the oldest record was appended that the group has not committed; None when there is none."""
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What a group has not committed of some partitions."""
+
+    #: Offset of the first uncommitted record, or of the next one to be appended; for every partition.
+    positions: Mapping[TopicPartition, int]
+    #: Offset behind the last record, for every partition.
+    ends: Mapping[TopicPartition, int]
+    #: When the oldest uncommitted record was appended (milliseconds, UTC); None when there is none.
+    oldest_ms: int | None
+
+
+async def backlog(bootstrap_servers: str, group: str, partitions: Sequence[TopicPartition]) -> Backlog:
+    """What the group has not committed of the partitions, as things are now.
+
+    Raises:
+        KafkaError: the broker does not answer.
+    """
+    if not partitions:
+        return Backlog({}, {}, None)
     committed = await _committed(bootstrap_servers, group)
     async with reader(bootstrap_servers, []) as consumer:
         consumer.assign(partitions)
         begins = await consumer.beginning_offsets(list(partitions))
         ends = await consumer.end_offsets(list(partitions))
-        behind = set()
-        for partition in partitions:
-            position = max(committed.get(partition, 0), begins[partition])
-            if position < ends[partition]:
-                consumer.seek(partition, position)
-                behind.add(partition)
-        lowest: int | None = None
+        positions = {
+            partition: min(max(committed.get(partition, 0), begins[partition]), ends[partition])
+            for partition in partitions
+        }
+        behind = {partition for partition, position in positions.items() if position < ends[partition]}
+        for partition in behind:
+            consumer.seek(partition, positions[partition])
+        oldest: int | None = None
         while behind:
-            for partition, records in (await consumer.getmany(*behind, timeout_ms=500, max_records=100)).items():
-                if records and partition in behind:
+            batches = await consumer.getmany(*behind, timeout_ms=500, max_records=len(behind))
+            for partition, records in batches.items():
+                if records:
                     behind.discard(partition)
-                    lowest = records[0].timestamp if lowest is None else min(lowest, records[0].timestamp)
-        return lowest
+                    oldest = records[0].timestamp if oldest is None else min(oldest, records[0].timestamp)
+        return Backlog(positions, ends, oldest)
 
 
 async def _committed(bootstrap_servers: str, group: str) -> dict[TopicPartition, int]:

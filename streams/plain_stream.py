@@ -55,8 +55,10 @@ class PlainShardStream:
         await self._consumer.stop()
 
     async def ended(self) -> None:
-        with suppress(asyncio.CancelledError):
-            await self._tasks[0]
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            if not task.cancelled():
+                task.result()
 
     def is_current(self, generation: int) -> bool:
         return generation == self._generation
@@ -94,6 +96,7 @@ class PlainShardStream:
         """Called by the group coordinator; recovery itself waits for the poll loop, outside the join."""
         self._generation = self._consumer._coordinator.generation  # aiokafka has no public name for it
         self._full.clear()
+        self._acked.clear()
         self._rebalanced.set()
 
     async def _poll(self) -> None:
