@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from schemas.envelope import Headers
 from streams import topics
 from streams.log import RecordTooLarge
+from streams.ports import Appends
 
 REASON_HEADER = "penstock-reason"
 TOPIC_HEADER = "penstock-origin-topic"
@@ -32,16 +33,6 @@ class Origin:
         return f"{self.topic}/{self.partition}/{self.offset}"
 
 
-class Appender(Protocol):
-    """The one thing that dead letters need of the log."""
-
-    async def append(
-        self, topic: str, value: bytes | None, key: bytes | None, record_headers: Headers, partition: int | None = None
-    ) -> asyncio.Future[Any]:
-        """See EventLog.append."""
-        ...
-
-
 def letter_headers(original: Iterable[tuple[str, bytes | None]], origin: Origin, reason: str) -> Headers:
     """The record's own headers, then what a reader of dead letters needs."""
     kept = [(name, value if value is not None else b"") for name, value in original]
@@ -55,7 +46,7 @@ def letter_headers(original: Iterable[tuple[str, bytes | None]], origin: Origin,
 
 
 async def bury(
-    log: Appender,
+    log: Appends,
     value: bytes | None,
     key: bytes | None,
     original: Iterable[tuple[str, bytes | None]],

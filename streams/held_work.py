@@ -19,8 +19,8 @@ from schemas.envelope import headers
 from schemas.events import TaskHeld, TaskSubmitted
 from streams import topics
 from streams.admission import Admission
-from streams.log import EventLog, LogUnavailable
-from streams.ports import HeldTask, IntakeReadModel, ReadModelUnavailable
+from streams.log import LogUnavailable
+from streams.ports import Appends, HeldTask, IntakeReadModel, ReadModelUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def held(submission: TaskSubmitted, encoded: bytes, reason: str, until: datetime
 class HeldWork:
     """One per installation; a second one would append repeats, which owners recognise by their event id."""
 
-    def __init__(self, log: EventLog, tasks: IntakeReadModel, admission: Admission, classes: Sequence[str]) -> None:
+    def __init__(self, log: Appends, tasks: IntakeReadModel, admission: Admission, classes: Sequence[str]) -> None:
         self._log = log
         self._tasks = tasks
         self._admission = admission

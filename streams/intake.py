@@ -33,7 +33,7 @@ from streams.dead_letters import Origin
 from streams.held_work import HeldWork
 from streams.intake_records import Unacceptable
 from streams.log import Appended, EventLog, LogUnavailable
-from streams.ports import IntakeReadModel, ReadModelUnavailable
+from streams.ports import Appends, IntakeReadModel, ReadModelUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ async def run_intake(config: IntakeConfig, stop: asyncio.Event) -> None:
 class Intake:
     """Copies batches of records; each batch is whole before its offsets are committed."""
 
-    def __init__(self, config: IntakeConfig, log: EventLog, admission: Admission, waiting: HeldWork) -> None:
+    def __init__(self, config: IntakeConfig, log: Appends, admission: Admission, waiting: HeldWork) -> None:
         self._config = config
         self._log = log
         self._admission = admission

@@ -1,13 +1,17 @@
-"""What intake and held work ask of the read model. The composition root hands in projections' queries."""
+"""What intake and held work ask of the log and of the read model; of the latter, projections have the queries."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from domain.errors import PenstockError
+from schemas.codec import Message
+from schemas.envelope import Headers
+from schemas.events import LifecycleEvent
 
 
 class ReadModelUnavailable(PenstockError):
@@ -54,4 +58,28 @@ class IntakeReadModel(Protocol):
 
     async def held(self, task_ids: Collection[str]) -> Sequence[HeldTask]:
         """Those of the tasks that are held now."""
+        ...
+
+
+class Appends(Protocol):
+    """Appends that are begun now and awaited together; see `streams.log.EventLog`."""
+
+    async def record(self, fact: LifecycleEvent, traceparent: str | None = None) -> asyncio.Future[Any]:
+        """Begin to append a fact."""
+        ...
+
+    async def send(
+        self, message: Message, topic: str, key: str, *, traceparent: str | None = None
+    ) -> asyncio.Future[Any]:
+        """Begin to append a message."""
+        ...
+
+    async def append(
+        self, topic: str, value: bytes | None, key: bytes | None, record_headers: Headers, partition: int | None = None
+    ) -> asyncio.Future[Any]:
+        """Begin to append bytes as they are."""
+        ...
+
+    async def all_acknowledged(self, futures: Iterable[asyncio.Future[Any]]) -> None:
+        """Wait for all of them; LogUnavailable if one fails."""
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +18,9 @@ from domain.task import TaskState, evolve
 from projections.history import HistoryEntry
 from projections.offsets import Progress
 from projections.queue_depth import QUEUED
+from schemas.codec import Message, decode
 from schemas.commands import CancelTask, TaskCommand
+from schemas.envelope import Headers
 from schemas.events import LifecycleEvent, TaskEvent, TaskRejected, TaskSubmitted
 from streams import topics
 from streams.log import Appended, LogUnavailable
@@ -54,7 +56,7 @@ CLASSES = ("cpu", "io")
 
 @dataclass
 class MemoryLog:
-    """Implements `api.ports.Log`; one partition a topic."""
+    """Implements `api.ports.Log` and `streams.ports.Appends`; one partition a topic."""
 
     records: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
     down: bool = False
@@ -72,6 +74,32 @@ class MemoryLog:
     async def command(self, command: TaskCommand) -> Appended:
         """One record on task-commands."""
         return await self.write(topics.COMMANDS, command)
+
+    async def record(self, fact: LifecycleEvent, traceparent: str | None = None) -> asyncio.Future[Any]:
+        """One record on task-lifecycle."""
+        return self._done(await self.write(topics.LIFECYCLE, fact))
+
+    async def send(
+        self, message: Message, topic: str, key: str, *, traceparent: str | None = None
+    ) -> asyncio.Future[Any]:
+        """One record."""
+        return self._done(await self.write(topic, message))
+
+    async def append(
+        self, topic: str, value: bytes | None, key: bytes | None, record_headers: Headers, partition: int | None = None
+    ) -> asyncio.Future[Any]:
+        """One record, read again where it is to be a message; dead letters stay as they are."""
+        letter = (value, key, dict(record_headers))
+        return self._done(await self.write(topic, letter if topic == topics.DEAD_LETTERS else decode(value or b"")))
+
+    async def all_acknowledged(self, futures: Iterable[asyncio.Future[Any]]) -> None:
+        """All have been, or have raised before."""
+        await asyncio.gather(*futures)
+
+    def _done(self, appended: Appended) -> asyncio.Future[Any]:
+        future = asyncio.get_running_loop().create_future()
+        future.set_result(appended)
+        return future
 
     async def write(self, topic: str, message: Any) -> Appended:
         """One record."""

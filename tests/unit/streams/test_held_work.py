@@ -1,0 +1,141 @@
+"""Held work: released in time and in order, cancelled on request, and never twice by mistake."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from domain.states import TaskStatus
+from domain.task import TaskState
+from schemas.codec import encode
+from schemas.commands import CancelTask
+from schemas.events import TaskCancelled, TaskQueued, TaskSubmitted
+from streams import held_work, topics
+from streams.admission import Admission
+from streams.held_work import HeldWork
+from streams.log import LogUnavailable
+from tests.support.memory_world import MemoryWorld
+
+AT = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+SOON = AT + timedelta(minutes=1)
+BOUND = 4
+
+
+@pytest.fixture
+def world() -> MemoryWorld:
+    """A world in which everything works."""
+    return MemoryWorld()
+
+
+@pytest.fixture
+def service(world: MemoryWorld) -> HeldWork:
+    """The service, with short queues."""
+    return HeldWork(world.log, world.read_model, Admission(BOUND), ("cpu", "io"))
+
+
+def task(task_id: str, resource_class: str = "cpu") -> TaskSubmitted:
+    kind = {"cpu": "echo", "io": "fetch"}[resource_class]
+    return TaskSubmitted(
+        task_id=task_id, occurred_at=AT, type=kind, resource_class=resource_class, routing_key=task_id, run_at=SOON
+    )
+
+
+def hold(world: MemoryWorld, *tasks: TaskSubmitted, until: datetime = SOON) -> None:
+    world.happens(*(held_work.held(each, encode(each), "run_at", until, AT) for each in tasks))
+
+
+def state(world: MemoryWorld, task_id: str) -> TaskState:
+    world.read_model.project()
+    return world.read_model.states[task_id]
+
+
+async def test_a_task_goes_on_when_its_time_has_come(world: MemoryWorld, service: HeldWork) -> None:
+    hold(world, task("a"))
+    await service.turn(AT)
+    assert not world.log.submissions
+    await service.turn(SOON)
+    assert world.log.records["tasks-cpu-normal"] == [task("a")]
+
+
+async def test_a_task_that_is_still_shown_as_held_is_not_released_again(world: MemoryWorld, service: HeldWork) -> None:
+    hold(world, task("a"))
+    for _ in range(3):
+        await service.turn(SOON)
+    assert len(world.log.submissions) == 1
+    assert state(world, "a").status is TaskStatus.HELD
+
+
+async def test_no_more_is_released_than_there_is_room_for(world: MemoryWorld, service: HeldWork) -> None:
+    names = [f"t{number}" for number in range(7)]
+    for number, name in enumerate(names):
+        hold(world, task(name), until=SOON - timedelta(seconds=10 - number))
+    hold(world, task("other", "io"))
+    for _ in range(3):
+        await service.turn(SOON)
+    released = [each.task_id for each in world.log.records["tasks-cpu-normal"]]
+    assert released == names[:BOUND]
+    assert [each.task_id for each in world.log.records["tasks-io-normal"]] == ["other"]
+    started = [TaskQueued(task_id=name, occurred_at=SOON, epoch=1, sequence=1) for name in released]
+    world.happens(*started)
+    await service.turn(SOON)
+    assert len(world.log.records["tasks-cpu-normal"]) == BOUND, "queued ones still fill the queue"
+
+
+async def test_who_comes_while_others_wait_for_room_waits_behind_them(world: MemoryWorld, service: HeldWork) -> None:
+    assert service.room("cpu") == BOUND
+    hold(world, *(task(f"t{number}") for number in range(BOUND + 1)))
+    await service.turn(SOON)
+    assert (service.room("cpu"), service.room("io")) == (0, BOUND)
+    service.put_aside("io")
+    assert service.room("io") == 0
+    await service.turn(SOON)
+    assert service.room("io") == BOUND
+
+
+async def test_a_cancel_ends_a_held_task(world: MemoryWorld, service: HeldWork) -> None:
+    hold(world, task("a"), task("b"))
+    service.cancel(CancelTask(task_id="a", requested_at=AT, reason="no longer wanted"))
+    for _ in range(2):
+        await service.turn(AT)
+    ends = [fact for fact in world.log.records[topics.LIFECYCLE] if isinstance(fact, TaskCancelled)]
+    assert [(fact.task_id, fact.reason, fact.version) for fact in ends] == [("a", "no longer wanted", (1, 0, 2))]
+    assert state(world, "a").status is TaskStatus.CANCELLED
+    await service.turn(SOON)
+    assert [each.task_id for each in world.log.submissions] == ["b"]
+
+
+async def test_a_cancel_that_comes_before_the_hold_counts(world: MemoryWorld, service: HeldWork) -> None:
+    service.cancel(CancelTask(task_id="a", requested_at=AT))
+    for _ in range(held_work.CANCEL_LOOK_UPS_MAX + 1):
+        await service.turn(AT)
+    hold(world, task("a"))
+    await service.turn(SOON)
+    assert not world.log.submissions
+    assert state(world, "a").status is TaskStatus.CANCELLED
+
+
+async def test_a_cancel_of_another_run_or_of_a_task_that_is_not_held_does_nothing(
+    world: MemoryWorld, service: HeldWork
+) -> None:
+    hold(world, task("a"))
+    service.cancel(CancelTask(task_id="a", requested_at=AT, run=2))
+    service.cancel(CancelTask(task_id="nobody", requested_at=AT))
+    await service.turn(AT)
+    assert len(world.log.records[topics.LIFECYCLE]) == 1
+
+
+async def test_a_released_task_is_no_longer_ours_to_cancel(world: MemoryWorld, service: HeldWork) -> None:
+    hold(world, task("a"))
+    await service.turn(SOON)
+    service.cancel(CancelTask(task_id="a", requested_at=SOON))
+    await service.turn(SOON)
+    assert len(world.log.records[topics.LIFECYCLE]) == 1
+
+
+async def test_an_outage_of_the_log_loses_nothing(world: MemoryWorld, service: HeldWork) -> None:
+    hold(world, task("a"))
+    world.log.down = True
+    with pytest.raises(LogUnavailable):
+        await service.turn(SOON)
+    world.log.down = False
+    await service.turn(SOON)
+    assert len(world.log.submissions) == 1
