@@ -100,15 +100,17 @@ class Installation:
             file.flush()
             yield
 
-    def ports(self) -> Ports:
-        """The ports of last time where nothing else took them, else new ones; remembered."""
+    def ports(self, reserved: int | None = None) -> Ports:
+        """The ports of last time where nothing else took them, else new ones; remembered. `reserved` is the API's."""
         path = self.run_dir / "ports.json"
         with contextlib.suppress(OSError, ValueError, TypeError):
             kept = Ports(**json.loads(path.read_text(encoding="utf-8")))
-            if is_free(kept.kafka) and is_free(kept.kafka_controller):
+            if reserved not in (kept.kafka, kept.kafka_controller) and all(
+                map(is_free, (kept.kafka, kept.kafka_controller))
+            ):
                 return kept
-        kafka = free_port()
-        chosen = Ports(kafka=kafka, kafka_controller=free_port({kafka}))
+        kafka = free_port({reserved})
+        chosen = Ports(kafka=kafka, kafka_controller=free_port({reserved, kafka}))
         write_atomically(path, json.dumps(asdict(chosen)))
         return chosen
 

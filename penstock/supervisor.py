@@ -228,7 +228,7 @@ async def _sweep(installation: Installation, say: Say) -> None:
 
 
 def _describe(settings: Settings, installation: Installation) -> RunningSystem:
-    bootstrap_servers = settings.kafka_bootstrap_servers or f"{HOST}:{installation.ports().kafka}"
+    bootstrap_servers = settings.kafka_bootstrap_servers or f"{HOST}:{installation.ports(settings.port).kafka}"
     embedded_url = PostgresPlace(folder=installation.postgres_dir).uri()
     database_url = settings.database_url.get_secret_value() if settings.database_url else embedded_url
     reachable = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
