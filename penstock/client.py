@@ -64,7 +64,7 @@ class Client:
         except httpx.HTTPError as error:
             raise NotRunning(
                 f"The API at {self._http.base_url} does not answer ({type(error).__name__}).",
-                remedy="See whether `penstock up` still runs, and its api.log.",
+                remedy="It may still be starting: see what `penstock up` says, and its api.log.",
             ) from error
         if response.is_success:
             content: Document = response.json() if response.content else {}

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from penstock.settings import Settings
 
 #: Stopping takes the API, then what works, then the services: within ten seconds together.
-API_STOP_SECONDS = 1.5
-WORKER_STOP_SECONDS = 5.0
+API_STOP_SECONDS = 2.5
+WORKER_STOP_SECONDS = 4.5
 SERVICE_STOP_SECONDS = 2.5
 
 
@@ -25,7 +25,7 @@ class RolePlan:
     after: tuple[str, ...] = ()
     stop_signal: signal.Signals = signal.SIGTERM
     #: How long it may take to stop before it is killed.
-    stop_seconds: float = 5.0
+    stop_seconds: float = WORKER_STOP_SECONDS
     #: Runs once and ends; what needs it waits for its end.
     is_step: bool = False
 

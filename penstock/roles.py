@@ -70,6 +70,7 @@ def configure_logging(settings: Settings) -> None:
         foreign_pre_chain=shared,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            _without_colours,
             structlog.processors.format_exc_info,
             structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "logger", "event"]),
         ],
@@ -78,13 +79,19 @@ def configure_logging(settings: Settings) -> None:
         handler.setFormatter(renderer)
     logging.basicConfig(level=settings.log_level, handlers=handlers, force=True)
     # Each request and each reconnection would be a line; their warnings are still heard.
-    for noisy in ("httpx", "aiokafka", "mode", "faust"):
+    for noisy in ("httpx", "aiokafka", "alembic", "mode", "faust"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+
+
+def _without_colours(_logger: object, _name: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """uvicorn says everything twice, the second time in colours."""
+    line.pop("color_message", None)
+    return line
 
 
 def addresses(settings: Settings) -> tuple[str, str]:
@@ -158,6 +165,18 @@ def defaults(settings: Settings) -> SubmissionDefaults:
     from domain.submission import SubmissionDefaults
 
     return SubmissionDefaults(timeout_seconds=settings.task_timeout_seconds, max_retries=settings.max_retries)
+
+
+async def projector(settings: Settings, stop: asyncio.Event) -> None:
+    """Follows the log and keeps the read models up with it."""
+    from projections.runner import ProjectorConfig, run_projector
+
+    bootstrap_servers, database_url = addresses(settings)
+    config = ProjectorConfig(
+        bootstrap_servers=bootstrap_servers, database_url=database_url, classes=tuple(settings.classes)
+    )
+    announce_ready()
+    await run_projector(config, stop)
 
 
 async def intake(settings: Settings, stop: asyncio.Event) -> None:
