@@ -75,7 +75,7 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
         return True
 
 
-def free_port(taken: Container[int] = (), first: int = PORT_RANGE.start) -> int:
+def free_port(taken: Container[int | None] = (), first: int = PORT_RANGE.start) -> int:
     """A port that nothing listens on, at or after `first`, and not among `taken`.
 
     Raises: OSError where every port of PORT_RANGE is in use.
