@@ -15,6 +15,7 @@ from projections.fold import Changes, Recorded, Runs, fold, read
 from projections.locks import Lock, share_until_commit
 from projections.position import Position
 from projections.runs import Run
+from projections.staging import Staging
 from projections.tasks import TASKS, run_of
 from projections.writer import Move, Partition, ProjectedElsewhere
 
@@ -37,25 +38,39 @@ class Projector:
     thrown away and another one opened.
     """
 
-    def __init__(self, connection: AsyncConnection, schema_id: int, offsets: dict[Partition, int]) -> None:
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        staging: Staging,
+        lock: Lock | None,
+        schema_id: int,
+        offsets: dict[Partition, int],
+    ) -> None:
         self._connection = connection
+        self._staging = staging
+        self._lock = lock
         self._schema_id = schema_id
         self._remembered: OrderedDict[str, Runs] = OrderedDict()
         #: The next offset to be projected, by topic and partition; as committed.
         self.offsets = offsets
 
     @classmethod
-    async def open(cls, connection: AsyncConnection) -> Projector:
-        """A projector that goes on from what the connection's schema holds."""
+    async def open(cls, connection: AsyncConnection, *, lock: Lock | None = Lock.WRITE) -> Projector:
+        """A projector that goes on from what the connection's schema holds.
+
+        Without a lock the schema must be the caller's own: nobody else may know of it.
+        """
         # What a crash of PostgreSQL takes back, offsets and rows alike, is projected again from the log.
         await connection.execute("SET synchronous_commit = off")
-        await writer.prepare(connection)
+        staging = Staging(connection, writer.STAGED)
+        await staging.prepare()
         async with connection.transaction():
-            await share_until_commit(connection, Lock.WRITE)
+            if lock is not None:
+                await share_until_commit(connection, lock)
             schema_id = await _schema_id(connection)
             rows = await connection.execute("SELECT topic, partition, next_offset FROM projection_offsets")
             offsets = {(topic, partition): offset for topic, partition, offset in await rows.fetchall()}
-        return cls(connection, schema_id, offsets)
+        return cls(connection, staging, lock, schema_id, offsets)
 
     async def apply(self, batch: Batch, *, records_behind: int = 0) -> Changes:
         """Project a batch: each partition's records in order, from where its offset stands.
@@ -69,7 +84,7 @@ class Projector:
         async with self._connection.transaction():
             await self._guard()
             changes = fold(items, await self._load(items))
-            await writer.write(self._connection, changes, moves)
+            await writer.write(self._connection, self._staging, changes, moves)
             await writer.note_progress(self._connection, records_behind)
         self.offsets.update({partition: move.next_offset for partition, move in moves.items()})
         self._remember(changes)
@@ -83,7 +98,9 @@ class Projector:
 
     async def _guard(self) -> None:
         """From here to the end of the transaction the schema cannot be exchanged, and it is the one we know."""
-        await share_until_commit(self._connection, Lock.WRITE)
+        if self._lock is None:
+            return
+        await share_until_commit(self._connection, self._lock)
         if await _schema_id(self._connection) != self._schema_id:
             raise ProjectedElsewhere("the read models have been exchanged for rebuilt ones")
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from domain.errors import PenstockError
-from streams import history, topics
+from projections.projector import Projector
+from streams import history
 
 #: How long the broker may take to name the partitions; topics that do not exist yet are waited for no longer.
 OPEN_TIMEOUT_SECONDS = 15
+POLL_TIMEOUT_MS = 250
 
 Offsets = Mapping[tuple[str, int], int]
 
@@ -25,8 +27,8 @@ class LogTooShort(PenstockError):
 
 
 @asynccontextmanager
-async def recorded(bootstrap_servers: str, classes: Iterable[str], offsets: Offsets) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer of every recorded partition, at the given offsets, and at the beginning of the others.
+async def recorded(bootstrap_servers: str, names: Iterable[str], offsets: Offsets) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer of every partition of some topics, at the given offsets, and at the beginning of the others.
 
     Raises:
         KafkaError, TimeoutError: Kafka cannot be reached, or a topic does not exist.
@@ -34,7 +36,7 @@ async def recorded(bootstrap_servers: str, classes: Iterable[str], offsets: Offs
     """
     async with history.reader(bootstrap_servers, []) as consumer:
         async with asyncio.timeout(OPEN_TIMEOUT_SECONDS):
-            partitions = await history.partitions_of(consumer, topics.recorded_topics(classes))
+            partitions = await history.partitions_of(consumer, names)
             consumer.assign(partitions)
             await _seek(consumer, partitions, offsets)
         yield consumer
@@ -51,6 +53,21 @@ async def _seek(consumer: AIOKafkaConsumer, partitions: list[TopicPartition], of
                 "is this the log they were built from? `penstock replay --rebuild` builds them anew"
             )
         consumer.seek(key, offset)
+
+
+async def project_up_to(
+    projector: Projector, consumer: AIOKafkaConsumer, targets: Offsets, told: Callable[[int], None] = lambda _: None
+) -> None:
+    """Project until every partition stands at its target, and nothing beyond; `told` hears of each batch's size."""
+    behind = {TopicPartition(*key): target for key, target in targets.items() if target > projector.offsets.get(key, 0)}
+    while behind:
+        polled = await consumer.getmany(*behind, timeout_ms=POLL_TIMEOUT_MS, max_records=history.BATCH_RECORDS_MAX)
+        batch = {key: [each for each in records if each.offset < behind[key]] for key, records in polled.items()}
+        if any(batch.values()):
+            await projector.apply({key: records for key, records in batch.items() if records})
+            told(sum(map(len, batch.values())))
+        # The position also passes offsets that hold no record, such as the marks of a foreign transaction.
+        behind = {key: target for key, target in behind.items() if await consumer.position(key) < target}
 
 
 def records_behind(consumer: AIOKafkaConsumer, offsets: Offsets) -> int:

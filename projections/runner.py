@@ -18,12 +18,12 @@ from projections.database import SCHEMA, connect
 from projections.locks import Lock, try_acquire
 from projections.migrate import migrate
 from projections.projector import Projector
-from projections.recorded import LogTooShort, recorded, records_behind
+from projections.recorded import POLL_TIMEOUT_MS, LogTooShort, recorded, records_behind
 from projections.writer import ProjectedElsewhere
+from streams.topics import recorded_topics
 
 logger = logging.getLogger(__name__)
 
-POLL_TIMEOUT_MS = 250
 BATCH_RECORDS_MAX = 4000
 BEAT_INTERVAL_SECONDS = 2.0
 STANDBY_POLL_SECONDS = 1.0
@@ -69,10 +69,11 @@ async def _work(config: ProjectorConfig, stop: asyncio.Event) -> None:
     async with await connect(config.database_url, schema=config.schema, autocommit=True) as connection:
         if not await _take_turn(connection, stop):
             return
+        names = recorded_topics(config.classes)
         # Exchanged read models need another projector, not another session: the lock stays ours.
         while not stop.is_set():
             projector = await Projector.open(connection)
-            async with recorded(config.bootstrap_servers, config.classes, projector.offsets) as consumer:
+            async with recorded(config.bootstrap_servers, names, projector.offsets) as consumer:
                 try:
                     await _follow(projector, consumer, stop)
                 except ProjectedElsewhere as why:

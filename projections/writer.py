@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection, sql
-from sqlalchemy import Table
 
 from domain.errors import PenstockError
 from projections.anomalies import ANOMALIES, Finding
@@ -23,11 +22,12 @@ from projections.database import CHANNEL
 from projections.fold import AttemptChange, Changes
 from projections.history import HISTORY
 from projections.queue_depth import Depth
+from projections.staging import Staging, upsert
 from projections.tasks import TASKS, row_of
 
 #: NOTIFY takes fewer than 8000 bytes; a longer list is left out, and its readers look for themselves.
 NOTICE_BYTES_MAX = 7000
-STAGED: tuple[Table, ...] = (TASKS, ATTEMPTS, HISTORY)
+STAGED = (TASKS, ATTEMPTS, HISTORY)
 
 Partition = tuple[str, int]
 
@@ -47,18 +47,9 @@ class Move:
     appended_at: datetime
 
 
-async def prepare(connection: AsyncConnection) -> None:
-    """Create the temporary tables that `write` copies into; they live as long as the connection."""
-    for table in STAGED:
-        await connection.execute(sql.SQL("DROP TABLE IF EXISTS pg_temp.{}").format(_staged(table)))
-        await connection.execute(
-            sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DELETE ROWS AS SELECT * FROM {} WITH NO DATA").format(
-                _staged(table), sql.Identifier(table.name)
-            )
-        )
-
-
-async def write(connection: AsyncConnection, changes: Changes, moves: Mapping[Partition, Move]) -> None:
+async def write(
+    connection: AsyncConnection, staging: Staging, changes: Changes, moves: Mapping[Partition, Move]
+) -> None:
     """Write everything that a batch changes, in the present transaction.
 
     Raises:
@@ -66,13 +57,12 @@ async def write(connection: AsyncConnection, changes: Changes, moves: Mapping[Pa
     """
     await move_offsets(connection, moves)
     if changes.runs:
-        rows = _task_rows(changes)
-        await _merge(connection, TASKS, rows, _UPSERT_TASKS)
+        await staging.merge(TASKS, _task_rows(changes), _UPSERT_TASKS)
     if changes.attempts:
-        await _merge(connection, ATTEMPTS, map(_attempt_row, changes.attempts.items()), _OPEN_ATTEMPTS)
-        await connection.execute(_CLOSE_ATTEMPTS)
+        rows = map(_attempt_row, changes.attempts.items())
+        await staging.merge(ATTEMPTS, rows, _OPEN_ATTEMPTS, _CLOSE_ATTEMPTS)
     if changes.history:
-        await _merge(connection, HISTORY, changes.history.values(), _UPSERT_HISTORY)
+        await staging.merge(HISTORY, changes.history.values(), _UPSERT_HISTORY)
     await _add_depths(connection, changes.depths)
     await _add_statistics(connection, changes.statistics)
     await _record_anomalies(connection, changes.anomalies)
@@ -143,17 +133,6 @@ def _attempt_row(item: tuple[tuple[str, int, int], AttemptChange]) -> tuple[Any,
     return (*key, *(change.opened or (None,) * 4), *(change.closed or (None,) * 4))
 
 
-async def _merge(
-    connection: AsyncConnection, table: Table, rows: Iterable[Sequence[Any]], statement: sql.Composed
-) -> None:
-    columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
-    async with connection.cursor() as cursor:
-        async with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(_staged(table), columns)) as copy:
-            for row in rows:
-                await copy.write_row(row)
-        await cursor.execute(statement)
-
-
 async def _add_depths(connection: AsyncConnection, depths: Counter[Depth]) -> None:
     rows = [(*depth, count) for depth, count in depths.items() if count]
     if not rows:
@@ -186,32 +165,14 @@ async def _record_anomalies(connection: AsyncConnection, anomalies: Sequence[Fin
         await connection.execute(_INSERT_ANOMALY, row)
 
 
-def _staged(table: Table) -> sql.Identifier:
-    return sql.Identifier(f"staged_{table.name}")
-
-
 def _sql(text: str) -> sql.SQL:
     # Put together from names in this package, never from data.
     return sql.SQL(text)
 
 
-def _upsert(table: Table, values: Mapping[str, str], condition: str = "") -> sql.Composed:
-    """Insert what is staged; for keys that exist, `values` gives the expression of a column, else the staged value."""
-    names = [f'"{column.name}"' for column in table.columns]
-    keys = [f'"{column.name}"' for column in table.primary_key.columns]
-    updates = [f"{name} = {values.get(name, f'excluded.{name}')}" for name in names if name not in keys]
-    return sql.Composed(
-        [
-            _sql(f"INSERT INTO {table.name} AS old ({', '.join(names)}) SELECT {', '.join(names)}"),
-            _sql(f" FROM staged_{table.name} {condition}"),
-            _sql(f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {', '.join(updates)}"),
-        ]
-    )
-
-
 # Null in the staging table means unchanged, so that large submissions are not written once a fact.
-_UPSERT_TASKS = _upsert(TASKS, {'"submission"': 'COALESCE(excluded."submission", old."submission")'})
-_OPEN_ATTEMPTS = _upsert(ATTEMPTS, {}, 'WHERE "worker" IS NOT NULL')
+_UPSERT_TASKS = upsert(TASKS, {"submission": "COALESCE(excluded.submission, old.submission)"})
+_OPEN_ATTEMPTS = upsert(ATTEMPTS, where="worker IS NOT NULL")
 _CLOSE_ATTEMPTS = _sql(
     "UPDATE attempts AS old SET ended_at = new.ended_at, outcome = new.outcome, error_code = new.error_code,"
     " error_detail = new.error_detail FROM staged_attempts AS new WHERE new.worker IS NULL"
@@ -220,19 +181,15 @@ _CLOSE_ATTEMPTS = _sql(
 # The order of `projections.position`: texts by code point, whatever the database's collation.
 _PLACE = '({0}.appended_ms, {0}.topic COLLATE "C", {0}.partition, {0}.offset)'
 _EARLIER = f"{_PLACE.format('excluded')} < {_PLACE.format('old')}"
-_UPSERT_HISTORY = sql.Composed(
-    [
-        _upsert(
-            HISTORY,
-            {
-                f'"{column.name}"': f'CASE WHEN {_EARLIER} THEN excluded."{column.name}" ELSE old."{column.name}" END'
-                for column in HISTORY.columns
-            }
-            | {'"accepted"': "old.accepted OR excluded.accepted"},
-        ),
-        # Repeats are common while nothing of them is new.
-        _sql(f" WHERE {_EARLIER} OR (excluded.accepted AND NOT old.accepted)"),
-    ]
+_UPSERT_HISTORY = upsert(
+    HISTORY,
+    {
+        column.name: f'CASE WHEN {_EARLIER} THEN excluded."{column.name}" ELSE old."{column.name}" END'
+        for column in HISTORY.columns
+    }
+    | {"accepted": "old.accepted OR excluded.accepted"},
+    # Repeats are common while nothing of them is new.
+    when=f"{_EARLIER} OR (excluded.accepted AND NOT old.accepted)",
 )
 _ADD_STATISTICS = _sql(
     f"INSERT INTO daily_statistics (date, type, tenant, {', '.join(COUNTERS)})"  # noqa: S608 - our own names
