@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 
 from aiokafka import ConsumerRecord, TopicPartition
@@ -138,15 +138,10 @@ def epoch_of(generation: int, lifecycle_length: int) -> int:
     return generation + lifecycle_length
 
 
-_PLAIN_FIELDS = (
-    "run",
-    "epoch",
-    "sequence",
-    "attempt",
-    "attempts_returned",
-    "attempt_returned",
-    "attempts_lost",
-    "checkpoint",
+#: What the record itself says, and what nobody needs while the task goes on.
+_NOT_CARRIED = {"task_id", "status", "submission", "due_at", "result", "error_code", "error_detail"}
+_PLAIN_FIELDS = tuple(
+    field.name for field in fields(TaskState) if field.name not in _NOT_CARRIED and not field.name.endswith("_at")
 )
 
 
