@@ -6,6 +6,7 @@ Exits 0 when every task completed, 1 otherwise. The results lie in `demo-output/
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import time
@@ -21,6 +22,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from domain.states import STATE_AFTER
 from penstock.client import TERMINAL, Client, connected
 from penstock.started import started
 
@@ -126,7 +128,7 @@ def watch(client: Client, jobs: list[Job], console: Console) -> None:
         for job in jobs:
             # Polling can miss a short state; the history has them all.
             events = client.history(job.task_id)["events"]
-            job.states = [event["status"] for event in events]
+            job.states = [STATE_AFTER[event["type"]] for event in events]
         live.update(_table(jobs, time.monotonic() - begun))
 
 
@@ -137,7 +139,11 @@ def _look(client: Client, job: Job) -> None:
 
 
 def _table(jobs: list[Job], seconds: float) -> Table:
-    table = Table(title=f"{sum(job.ended for job in jobs)} of {len(jobs)} ended, {seconds:.1f} s", title_justify="left")
+    table = Table(
+        min_width=80,
+        title=f"{sum(job.ended for job in jobs)} of {len(jobs)} ended, {seconds:.1f} s",
+        title_justify="left",
+    )
     for column in ("job", "type", "task", "states"):
         table.add_column(column, no_wrap=column != "states")
     for job in jobs:
@@ -177,9 +183,13 @@ def _word_error_rate(spoken: str, srt: str) -> float:
     import jiwer
 
     heard = " ".join(line for line in srt.splitlines() if line and not line.isdigit() and "-->" not in line)
-    plain = jiwer.Compose([jiwer.ToLowerCase(), jiwer.RemovePunctuation(), jiwer.RemoveMultipleSpaces(), jiwer.Strip()])
-    rate: float = jiwer.wer(plain(spoken), plain(heard))
+    rate: float = jiwer.wer(_plain(spoken), _plain(heard))
     return rate
+
+
+def _plain(text: str) -> str:
+    """Words alone: the recogniser knows neither case nor punctuation."""
+    return " ".join(re.findall(r"[\w']+", text.lower()))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from penstock.settings import Settings
 if TYPE_CHECKING:
     from agents.handlers.registry import Registry
     from domain.submission import SubmissionDefaults
+    from projections.rebuild import RebuildConfig
 
 #: What a role does, given its settings and the event that tells it to stop.
 Role = Callable[[Settings, asyncio.Event], Awaitable[object]]
@@ -177,6 +178,16 @@ async def projector(settings: Settings, stop: asyncio.Event) -> None:
     )
     announce_ready()
     await run_projector(config, stop)
+
+
+def rebuild_config(settings: Settings) -> RebuildConfig:
+    """What a replay of the log is given."""
+    from projections.rebuild import RebuildConfig
+
+    bootstrap_servers, database_url = addresses(settings)
+    return RebuildConfig(
+        bootstrap_servers=bootstrap_servers, database_url=database_url, classes=tuple(settings.classes)
+    )
 
 
 async def intake(settings: Settings, stop: asyncio.Event) -> None:

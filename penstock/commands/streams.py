@@ -1,17 +1,20 @@
 """Commands on the log itself: its topics, and what can be rebuilt from it."""
 
 import asyncio
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from penstock.commands.options import Config, Data, running_system
-from penstock.errors import SettingsError
-from penstock.settings import load
+from penstock.errors import RequestFailed, SettingsError
+from penstock.settings import Settings, load
 
 PANEL = "The log"
+T = TypeVar("T")
 
 
 def register(app: typer.Typer) -> None:
@@ -53,15 +56,58 @@ def replay(
     """Read the whole log again: to rebuild the read models, or to prove that they agree with it (exit 1 if not)."""
     if rebuild == verify:
         raise SettingsError("Replay needs a purpose.", remedy="Give --verify or --rebuild.")
-    from penstock import roles
+    settings = load(config, data_dir=data)
+    if settings.kafka_bootstrap_servers is None or settings.database_url is None:
+        system = running_system(data, config)
+        addresses = {"kafka_bootstrap_servers": system.bootstrap_servers, "database_url": system.database_url}
+        settings = load(config, data_dir=data, **addresses)
+    raise typer.Exit(asyncio.run(_rebuild(settings) if rebuild else _verify(settings)))
 
-    system = running_system(data, config)
-    settings = load(
-        config, data_dir=data, kafka_bootstrap_servers=system.bootstrap_servers, database_url=system.database_url
-    )
-    differences = asyncio.run(roles.rebuild(settings) if rebuild else roles.verify(settings))
-    for difference in differences:
-        typer.echo(str(difference))
-    if verify and not differences:
-        typer.echo("The read models agree with the log.")
-    raise typer.Exit(1 if differences else 0)
+
+async def _rebuild(settings: Settings) -> int:
+    from penstock import roles
+    from projections.rebuild import rebuild
+
+    with _progress() as told:
+        done = await _whole(rebuild(roles.rebuild_config(settings), told))
+    typer.echo(f"Rebuilt from {done.records} records in {done.seconds:.1f} s, and put in the place of the live ones.")
+    return 0
+
+
+async def _verify(settings: Settings) -> int:
+    from penstock import roles
+    from projections.rebuild import verify
+
+    with _progress() as told:
+        found = await _whole(verify(roles.rebuild_config(settings), told))
+    for table in found.tables:
+        for line in table.lines():
+            typer.echo(line)
+    agree = "agree" if found.matches else "do not agree"
+    typer.echo(f"The read models {agree} with the log ({found.records} records, {found.seconds:.1f} s).")
+    return 0 if found.matches else 1
+
+
+async def _whole(work: Awaitable[T]) -> T:
+    """The work's answer.
+
+    Raises: RequestFailed for an outage, which leaves everything as it was.
+    """
+    import psycopg
+    from aiokafka.errors import KafkaError
+
+    try:
+        return await work
+    except (KafkaError, psycopg.Error, TimeoutError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise RequestFailed(
+            f"The replay was cut short: {reason}.",
+            remedy="Nothing was changed; try again when Kafka and PostgreSQL run.",
+        ) from error
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int], None]]:
+    """Show how many records have been read, on standard error, where somebody looks."""
+    with Console(stderr=True).status("reading the log") as status:
+        yield lambda records: status.update(f"{records} records read")
