@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import faust
@@ -27,7 +28,9 @@ class FaustShardStream:
 
     def __init__(self, membership: GroupMembership) -> None:
         self._membership = membership
-        self._app = _make_app(membership)
+        #: Faust makes a folder for tables, which we have none of; it must not appear wherever the worker was started.
+        self._folder = TemporaryDirectory(prefix="penstock-faust-")
+        self._app = _make_app(membership, self._folder.name)
         self._owner: ShardOwner | None = None
         self._recovering = False
         self._log = logging.getLogger(__name__)
@@ -46,6 +49,7 @@ class FaustShardStream:
 
     async def stop(self) -> None:
         await self._app.stop()
+        self._folder.cleanup()
 
     async def ended(self) -> None:
         await self._app.wait_until_stopped()
@@ -96,11 +100,12 @@ class FaustShardStream:
             self._recovering = False
 
 
-def _make_app(membership: GroupMembership) -> faust.App:
+def _make_app(membership: GroupMembership, folder: str) -> faust.App:
     return faust.App(
         membership.group,
         broker=[f"kafka://{server}" for server in membership.bootstrap_servers.split(",")],
         PartitionAssignor=ShardAssignor,
+        datadir=folder,
         autodiscover=False,
         web_enabled=False,
         store="memory://",
