@@ -15,6 +15,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any, TypeVar
@@ -82,6 +83,7 @@ class Registry:
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
         self._functions: dict[str, Callable[..., Any]] = {}
+        self._listed_modules: set[str] = set()
 
     def handler(
         self,
@@ -154,6 +156,7 @@ class Registry:
                 raise DuplicateRegistration("task type", name, known.function, handler.function)
         for name, function in other._functions.items():
             self.function(name)(function)
+        self._listed_modules |= other._listed_modules
 
     def get(self, name: str) -> Handler:
         """The handler of a task type.
@@ -180,10 +183,17 @@ class Registry:
         return sorted(self._functions)
 
     def modules(self) -> list[str]:
-        """Modules that an engine process imports to run everything in here, sorted."""
+        """Modules that an engine process imports to run everything in here, sorted.
+
+        Those of the settings are among them whatever they register: it may be a speech recogniser.
+        """
         functions = [handler.function for handler in self._handlers.values() if handler.in_process]
         functions += [function for function in self._functions.values() if not inspect.iscoroutinefunction(function)]
-        return sorted({function.__module__ for function in functions})
+        return sorted(self._listed_modules.union(function.__module__ for function in functions))
+
+    def list_modules(self, modules: Iterable[str]) -> None:
+        """Have engine processes import these modules too."""
+        self._listed_modules.update(modules)
 
     def catalogue(self) -> Catalogue:
         """The task types, for the doors and the intake."""
@@ -205,10 +215,13 @@ def load_handlers(modules: Iterable[str] = (), registry: Registry = DEFAULT) -> 
         HandlerLoadError: a module or entry point cannot be imported; says which and why.
         DuplicateRegistration: two of them claim one name.
     """
-    for module in (*BUILTIN_MODULES, *modules):
-        _load(module, lambda name=module: importlib.import_module(name))  # type: ignore[misc]
+    listed = tuple(modules)
+    for module in (*BUILTIN_MODULES, *listed):
+        _load(module, partial(importlib.import_module, module))
+    registry.list_modules(listed)
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         loaded = _load(entry.value, entry.load)
+        registry.list_modules([entry.module])
         if callable(loaded) and not isinstance(loaded, ModuleType):
             loaded(registry)
     if registry is not DEFAULT:

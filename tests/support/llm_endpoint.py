@@ -52,9 +52,11 @@ class Endpoint:
         for chunk in self._chunks():
             writer.write(f"data: {json.dumps(chunk)}\n\n".encode())
         if self.hang:
-            await writer.drain()
-            await reader.read()
-            self.listener_left.set()
+            try:
+                await writer.drain()
+                await reader.read()
+            finally:
+                self.listener_left.set()
         elif not self.cut:
             writer.write(b"data: [DONE]\n\n")
         await writer.drain()

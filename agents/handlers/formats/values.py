@@ -33,7 +33,7 @@ def check_depth(value: Value, format_name: str) -> None:
     depth = 0
     while level:
         depth += 1
-        if depth > DEPTH_MAX + 1:
+        if depth > DEPTH_MAX:
             raise invalid(format_name, f"nested more than {DEPTH_MAX} levels deep")
         level = [child for parent in level for child in _children(parent)]
 

@@ -64,8 +64,8 @@ def read(content: str) -> Value:
         return None if node is None else _Maker().make(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        problem = error.problem or error.context or "cannot be read"
-        raise _invalid(problem, mark) from None
+        problem = ", ".join(part for part in (error.context, error.problem) if part)
+        raise _invalid(problem or "cannot be read", mark) from None
     except yaml.YAMLError as error:
         raise invalid("YAML", str(error).splitlines()[0]) from None
 
@@ -124,7 +124,7 @@ class _Maker:
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise _invalid("a key must be a text, number, boolean or null", key_node.start_mark)
-            if key_node.value == "<<" and key_node.style is None:
+            if key_node.value == "<<" and not key_node.style:
                 self._merge(merged, value_node)
                 continue
             key = _key_text(key_node)

@@ -1,0 +1,30 @@
+"""The Retry-After header."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from agents.retry_after import parse_retry_after
+
+NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("120", 120),
+        (" 0 ", 0),
+        ("Fri, 20 Nov 2026 12:01:30 GMT", 90),
+        ("Fri, 20 Nov 2026 11:00:00 GMT", 0),
+        ("Fri, 20 Nov 2026 12:00:30 -0000", 30),
+        ("-5", None),
+        ("soon", None),
+        ("", None),
+        ("١٢", None),
+        (None, None),
+    ],
+)
+def test_seconds_or_a_date(value: str | None, seconds: float | None) -> None:
+    assert parse_retry_after(value, NOW) == seconds
