@@ -41,6 +41,7 @@ GROUP = "intake"
 BATCH_RECORDS_MAX = 1000
 POLL_TIMEOUT_MS = 200
 RETRY_DELAY_SECONDS = 1.0
+COMMIT_TIMEOUT_SECONDS = 5.0
 #: Tasks that this process remembers to have taken in, so that quick repeats cost no look-up and make no second task.
 RECENT_MAX = 100_000
 #: Look-ups of known ids are tried this often; then the record is copied: an owner recognises a repeat by its event id.
@@ -89,6 +90,7 @@ class Intake:
         self._waiting = waiting
         self._reader = intake_records.Reader(config.catalogue, config.defaults, frozenset(config.classes))
         self._recent: OrderedDict[str, None] = OrderedDict()
+        self._committed: dict[TopicPartition, int] = {}
         self._queues_seen_at = -QUEUES_AGE_SECONDS_MAX
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -110,15 +112,31 @@ class Intake:
         try:
             while not stop.is_set():
                 batches = await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=BATCH_RECORDS_MAX)
-                if batches and await self._copied([record for records in batches.values() for record in records], stop):
-                    await _commit(consumer, batches)
+                if await self._copied([record for records in batches.values() for record in records], stop):
+                    await self._commit(consumer)
         finally:
             with suppress(KafkaError, TimeoutError):
                 await asyncio.wait_for(consumer.stop(), 5.0)
 
+    async def _commit(self, consumer: AIOKafkaConsumer) -> None:
+        """Commit all that was passed: records, and what is none to us, such as the ends of transactions.
+
+        Without the latter, intake would seem behind for ever, and who waits for it would wait in vain.
+        """
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT_SECONDS):
+                passed = {partition: await consumer.position(partition) for partition in consumer.assignment()}
+                news = {place: offset for place, offset in passed.items() if self._committed.get(place) != offset}
+                if news:
+                    await consumer.commit(news)
+                    self._committed = passed
+        except (KafkaError, IllegalStateError, TimeoutError) as error:
+            # The partition has moved on, or the broker is away: the records come again and are recognised.
+            logger.warning("intake could not commit: %s", str(error) or type(error).__name__)
+
     async def _copied(self, records: Sequence[ConsumerRecord], stop: asyncio.Event) -> bool:
         """Copy until the log has acknowledged all; False when told to stop before that."""
-        while True:
+        while records:
             try:
                 await self.copy(records, datetime.now(UTC))
             except LogUnavailable as error:
@@ -129,6 +147,7 @@ class Intake:
                 await asyncio.wait_for(stop.wait(), RETRY_DELAY_SECONDS)
             if stop.is_set():
                 return False
+        return True
 
     async def copy(self, records: Sequence[ConsumerRecord], at: datetime) -> None:
         """Append all that follows from a batch, and wait for the acknowledgements.
@@ -229,14 +248,6 @@ class Intake:
 
 def _origin(record: ConsumerRecord) -> Origin:
     return Origin(record.topic, record.partition, record.offset)
-
-
-async def _commit(consumer: AIOKafkaConsumer, batches: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
-    try:
-        await consumer.commit({partition: records[-1].offset + 1 for partition, records in batches.items()})
-    except (KafkaError, IllegalStateError) as error:
-        # The partition has moved on, or the broker is away: the records come again and are recognised.
-        logger.warning("intake could not commit: %s", error or type(error).__name__)
 
 
 async def _hear_commands(bootstrap_servers: str, waiting: HeldWork, stop: asyncio.Event) -> None:

@@ -19,6 +19,8 @@ from streams.dead_letters import Origin
 
 #: The same limit as the HTTP door has.
 VALUE_BYTES_MAX = 1024 * 1024
+#: JSON grows when it is written anew: 1e15 becomes 1000000000000000.0.
+WRITTEN_CHARACTERS_MAX = 1536 * 1024
 DETAIL_CHARACTERS_MAX = 4000
 _SOURCE = "intake"
 #: Held work comes through here on its way from another door, which stays on record.
@@ -87,6 +89,8 @@ class Reader:
 
     def _submitted(self, document: Any, origin: Origin, **details: Any) -> TaskSubmitted:
         task = submitted(document, self.catalogue, new_id=derived_id(origin), defaults=self.defaults, **details)
+        if len(task.payload) + len(task.metadata) > WRITTEN_CHARACTERS_MAX:
+            raise Unacceptable("too_large", "its numbers, written out, take more room than a record has")
         if task.resource_class not in self.classes:
             raise InvalidSubmission([Flaw("/type", f"its resource class {task.resource_class!r} is not set up here")])
         return task

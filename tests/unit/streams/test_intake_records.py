@@ -107,6 +107,11 @@ def test_an_outsider_cannot_forge_the_place_of_a_fact(field: str) -> None:
         (b'{"type":"chat","payload":{"text":"x"}}', "invalid_submission", "'llm' is not set up here"),
         (b'{"type":"echo","payload":' + b"[" * 100_000, "invalid_submission", "recursion"),
         (b'{"type":"' + b"x" * 2_000_000 + b'"}', "too_large", "1048576"),
+        (
+            b'{"type":"echo","payload":{"text":"x","n":[' + b",".join([b"1e15"] * 200_000) + b"]}}",
+            "too_large",
+            "written out",
+        ),
         (encode(AVRO)[:-4], "undecodable_record", "damaged"),
         (b"\xc3\x01" + bytes(8), "undecodable_record", "fingerprint"),
         (encode(CancelTask(task_id="t", requested_at=AT)), "undecodable_record", "task.cancel"),
