@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 from aiokafka import AIOKafkaConsumer
@@ -27,6 +29,7 @@ logger = logging.getLogger(__name__)
 BATCH_RECORDS_MAX = 4000
 BEAT_INTERVAL_SECONDS = 2.0
 STANDBY_POLL_SECONDS = 1.0
+STOP_GRACE_SECONDS = 3.0
 RETRY_DELAY_SECONDS = 0.25
 RETRY_DELAY_SECONDS_MAX = 5.0
 
@@ -54,13 +57,29 @@ async def run_projector(config: ProjectorConfig, stop: asyncio.Event) -> None:
     while not stop.is_set():
         started_at = time.monotonic()
         try:
-            await _work(config, stop)
+            await _until_stopped(_work(config, stop), stop)
         except OUTAGES as error:
             if time.monotonic() - started_at > RETRY_DELAY_SECONDS_MAX:
                 delay = RETRY_DELAY_SECONDS
             logger.warning("action=wait seconds=%.2f error=%s: %s", delay, type(error).__name__, str(error).strip())
             await _pause(stop, delay)
             delay = min(2 * delay, RETRY_DELAY_SECONDS_MAX)
+
+
+async def _until_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
+    """Let the work end by itself, but not long after the word to stop: it may wait for a server that is away."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({working}, timeout=STOP_GRACE_SECONDS)
+        # A batch that is cut off is rolled back, and projected by the next one.
+        if not working.done():
+            return
+        working.result()
+    finally:
+        for task in (working, stopping):
+            task.cancel()
+        await asyncio.wait({working, stopping})
 
 
 async def _work(config: ProjectorConfig, stop: asyncio.Event) -> None:

@@ -86,7 +86,7 @@ def polled(records: Iterable[Recorded]) -> dict[TopicPartition, list[ConsumerRec
 class Life:
     """One task's life as its owners write it, told by a source of chance."""
 
-    def __init__(self, log: Log, task_id: str, chance: random.Random) -> None:
+    def __init__(self, log: Log, task_id: str, chance: random.Random, resource_class: str = "cpu") -> None:
         self._log, self._chance = log, chance
         self._at = BEGIN + timedelta(seconds=chance.randint(0, 60))
         self._epoch = 1
@@ -94,6 +94,7 @@ class Life:
         self.state = TaskState(task_id=task_id)
         first = submission(
             task_id,
+            resource_class=resource_class,
             occurred_at=self._at,
             tenant=chance.choice(["a", "b"]),
             priority=chance.choice([1, 2, 3]),
@@ -173,11 +174,11 @@ class Life:
             self._log.append(replace(state.submission, type="other", priority=1, payload="{}"))
 
 
-def lives(seed: int, *, tasks: int = 3, steps: int = 25) -> Log:
+def lives(seed: int, *, tasks: int = 3, steps: int = 25, resource_class: str = "cpu", prefix: str = "task") -> Log:
     """A log of several tasks' lives; the same seed is the same log."""
     chance = random.Random(seed)
     log = Log()
-    alive = [Life(log, f"task-{number}", chance) for number in range(tasks)]
+    alive = [Life(log, f"{prefix}-{number}", chance, resource_class) for number in range(tasks)]
     for _ in range(steps):
         chance.choice(alive).go_on(1)
     return log

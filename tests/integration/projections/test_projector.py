@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
 from typing import Any
 
 import psycopg
@@ -14,7 +13,6 @@ from projections.attempts import ATTEMPTS, get_attempts
 from projections.daily_statistics import DAILY_STATISTICS
 from projections.database import CHANNEL, connect, open_engine, reading
 from projections.history import HISTORY, get_history
-from projections.migrate import migrate
 from projections.offsets import progress, watermark
 from projections.projector import Projector
 from projections.queue_depth import QUEUE_DEPTH
@@ -24,13 +22,6 @@ from tests.support.logs import Log, lives, polled, split, submission
 from tests.support.tables import Tables, projected
 
 pytestmark = pytest.mark.external_service
-
-
-@pytest.fixture
-async def connection(database: str) -> AsyncIterator[psycopg.AsyncConnection]:
-    await migrate(database)
-    async with await connect(database, autocommit=True) as opened:
-        yield opened
 
 
 async def tables_of(database: str) -> dict[str, dict[Any, Any]]:
