@@ -99,6 +99,9 @@ class EventLog:
             LogUnavailable: the producer's buffer stayed full, or the topic's partitions are not known.
             RecordTooLarge: the broker would refuse it.
         """
+        if value is None and key is None:
+            # Kafka takes such a record, but aiokafka refuses to send it; a foreign one must reach the dead letters.
+            key = b""
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 future: asyncio.Future[Any] = await self._producer.send(

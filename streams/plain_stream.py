@@ -131,13 +131,6 @@ class PlainShardStream:
         generation = self._generation
         assignment = self._consumer.assignment()
         await self._owner.assigned(Ownership(generation, frozenset(tp.partition for tp in assignment)))
-        if generation == self._generation:
-            for partition in assignment:
-                committed = await self._consumer.committed(partition)
-                if committed is None:
-                    await self._consumer.seek_to_beginning(partition)
-                else:
-                    self._consumer.seek(partition, committed)
         return generation
 
     async def _commit_regularly(self) -> None:
