@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import psycopg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from api.batched import Batched
 from api.ports import TaskFilter, TaskRow
 from domain.states import TERMINAL
 from projections import database, history, offsets, queue_depth, tasks
@@ -20,6 +21,8 @@ from streams.ports import QueueSnapshot, ReadModelUnavailable
 
 QUERY_TIMEOUT_SECONDS = 10.0
 RECONNECT_SECONDS = 1.0
+#: Tasks looked up by one query; each may carry a payload and a result of a megabyte.
+LOOK_UPS_MAX = 50
 
 
 class SqlReadModel:
@@ -27,12 +30,16 @@ class SqlReadModel:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._task = Batched(self._views, LOOK_UPS_MAX)
 
     async def task(self, task_id: str) -> TaskRow | None:
         """The task, if the projector has seen it."""
-        async with self._connection() as connection:
-            view = await tasks.get_task(connection, task_id)
+        view = await self._task(task_id)
         return None if view is None else _row(view)
+
+    async def _views(self, task_ids: Collection[str]) -> Mapping[str, TaskView]:
+        async with self._connection() as connection:
+            return await tasks.get_tasks(connection, task_ids)
 
     async def tasks(self, wanted: TaskFilter, *, page: int, page_size: int) -> tuple[int, Sequence[TaskRow]]:
         """How many there are, and one page of them."""

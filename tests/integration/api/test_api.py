@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from api import waiting
 from domain import decide
 from domain.states import TaskStatus
 from domain.task import TaskState, evolve
@@ -53,14 +54,16 @@ class Owner:
                 self._state = evolve(self._state, fact)
 
 
-async def test_a_task_from_its_submission_to_its_result(doors: Doors) -> None:
+async def test_a_task_from_its_submission_to_its_result(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
     tenant = some_tenant()
+    # Only the projector's notification can wake who waits.
+    monkeypatch.setattr(waiting, "POLL_INTERVAL_SECONDS", 3600.0)
     async with doors.projector(), doors.api() as client, EventLog(doors.kafka) as log:
         accepted = await client.post(PATH, json=echo(tenant))
         assert accepted.status_code == 202
         address, task_id = accepted.headers["location"], accepted.json()["task_id"]
         assert (await client.get(address)).json()["status"] == "submitted"
-        waiting = asyncio.create_task(client.get(address, params={"wait": 60}))
+        wait = asyncio.create_task(client.get(address, params={"wait": 60}))
         at = datetime.now(UTC)
         owner = Owner(log, task_id)
         await owner.does(
@@ -68,7 +71,7 @@ async def test_a_task_from_its_submission_to_its_result(doors: Doors) -> None:
             decide.Start(at=at, epoch=1, worker="w"),
             decide.Complete(at=at, epoch=1, result='{"said":"h\\u0000"}', duration_seconds=0.5),
         )
-        task = (await asyncio.wait_for(waiting, PATIENCE_SECONDS)).json()
+        task = (await asyncio.wait_for(wait, PATIENCE_SECONDS)).json()
         assert (task["status"], task["result"], task["attempt"]) == ("completed", {"said": "h\0"}, 1)
         assert task["payload"] == {"text": "héllo \0"}
         events = (await client.get(address + "/history")).json()["events"]
