@@ -20,7 +20,7 @@ from streams.ports import ReadModelUnavailable
 
 #: The schema that readers see.
 SCHEMA = "penstock"
-#: Told in the projector's transaction when tasks have ended; see `projections.writer`.
+#: Told in the projector's transaction when tasks have ended; see `projections.writer.announce`.
 CHANNEL = "penstock_tasks"
 METADATA = MetaData(
     naming_convention={

@@ -58,7 +58,7 @@ class Projector:
     async def open(cls, connection: AsyncConnection, *, lock: Lock | None = Lock.WRITE) -> Projector:
         """A projector that goes on from what the connection's schema holds.
 
-        Without a lock the schema must be the caller's own: nobody else may know of it.
+        Without a lock the schema must be the caller's own: nobody else knows of it, and nobody is told of ends.
         """
         # What a crash of PostgreSQL takes back, offsets and rows alike, is projected again from the log.
         await connection.execute("SET synchronous_commit = off")
@@ -86,6 +86,8 @@ class Projector:
             changes = fold(items, await self._load(items))
             await writer.write(self._connection, self._staging, changes, moves)
             await writer.note_progress(self._connection, records_behind)
+            if self._lock is not None:
+                await writer.announce(self._connection, changes.ended)
         self.offsets.update({partition: move.next_offset for partition, move in moves.items()})
         self._remember(changes)
         return changes

@@ -18,7 +18,7 @@ from projections.locks import Lock, acquire, release, try_acquire
 from projections.migrate import migrate
 from projections.projector import Projector
 from projections.recorded import Offsets, project_up_to, recorded
-from projections.schema import DETERMINED
+from projections.schema import DETERMINED, TABLES
 from streams.topics import recorded_topics
 
 #: How long the projector is made to wait, at most, while the schemas change places.
@@ -85,6 +85,9 @@ async def rebuild(config: RebuildConfig, told: Told = lambda _: None) -> Rebuilt
         projector = await Projector.open(connection, lock=None)
         async with recorded(config.bootstrap_servers, dict.fromkeys(names), {}) as consumer:
             await project_up_to(projector, consumer, await _ends(consumer), counter)
+            for table in TABLES:
+                # Readers' plans must not wait for autovacuum to learn that the tables are no longer empty.
+                await connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(table.name)))
             await acquire(live, Lock.WRITE)
             try:
                 async with asyncio.timeout(SWAP_TIMEOUT_SECONDS):

@@ -31,7 +31,7 @@ BEAT_INTERVAL_SECONDS = 2.0
 STANDBY_POLL_SECONDS = 1.0
 STOP_GRACE_SECONDS = 3.0
 RETRY_DELAY_SECONDS = 0.25
-RETRY_DELAY_SECONDS_MAX = 5.0
+RETRY_DELAY_SECONDS_MAX = 2.0
 
 #: What passes: PostgreSQL or Kafka is away, starting, or stopping.
 OUTAGES = (psycopg.Error, SQLAlchemyError, KafkaError, OSError, TimeoutError, LogTooShort)
@@ -61,7 +61,8 @@ async def run_projector(config: ProjectorConfig, stop: asyncio.Event) -> None:
         except OUTAGES as error:
             if time.monotonic() - started_at > RETRY_DELAY_SECONDS_MAX:
                 delay = RETRY_DELAY_SECONDS
-            logger.warning("action=wait seconds=%.2f error=%s: %s", delay, type(error).__name__, str(error).strip())
+            reason = str(error).strip().partition("\n")[0]
+            logger.warning("action=wait seconds=%.2f error=%s: %s", delay, type(error).__name__, reason)
             await _pause(stop, delay)
             delay = min(2 * delay, RETRY_DELAY_SECONDS_MAX)
 

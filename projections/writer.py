@@ -66,8 +66,12 @@ async def write(
     await _add_depths(connection, changes.depths)
     await _add_statistics(connection, changes.statistics)
     await _record_anomalies(connection, changes.anomalies)
-    if changes.ended:
-        await connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, notice(changes.ended)])
+
+
+async def announce(connection: AsyncConnection, task_ids: Sequence[str]) -> None:
+    """Tell listeners, when the present transaction commits, that tasks have ended."""
+    if task_ids:
+        await connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, notice(task_ids)])
 
 
 def notice(task_ids: Iterable[str]) -> str:
