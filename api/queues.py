@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 #: A view of the queues older than this is renewed, in the background as long as there is room.
 AGE_SECONDS_MAX = 0.5
+#: A PostgreSQL that takes longer to say how much waits is as good as away.
+LOOK_SECONDS_MAX = 2.0
 
 
 class Queues:
@@ -74,9 +76,10 @@ class Queues:
         """Renew the view; False while PostgreSQL is away, when the log still takes tasks."""
         self._tried_at = time.monotonic()
         try:
-            snapshot = await self._read()
-        except ReadModelUnavailable as error:
-            logger.warning("the queues cannot be seen: %s", error)
+            async with asyncio.timeout(LOOK_SECONDS_MAX):
+                snapshot = await self._read()
+        except (ReadModelUnavailable, TimeoutError) as error:
+            logger.warning("the queues cannot be seen: %s", str(error) or type(error).__name__)
             self._seen_at = self._seen_at or self._tried_at
             return False
         self._admission.observe(snapshot)

@@ -142,10 +142,12 @@ class Submissions:
         if (accepted := self._recent.get(task_id)) is not None:
             return accepted
         try:
-            await self._catch_up()
-            return await self._lookup.seen(task_id)
-        except (LogUnavailable, ReadModelUnavailable) as error:
-            logger.warning("accepting %s unseen: %s", task_id, error)
+            # Bounded: a PostgreSQL that hangs must not hold up what the log can take.
+            async with asyncio.timeout(2 * self._settings.lag_seconds_max):
+                await self._catch_up()
+                return await self._lookup.seen(task_id)
+        except (LogUnavailable, ReadModelUnavailable, TimeoutError) as error:
+            logger.warning("accepting %s unseen: %s", task_id, str(error) or type(error).__name__)
             return None
 
     async def _catch_up(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from api import queues
 from api.app import create_app
 from domain.states import TaskStatus
 from schemas.events import TaskCompleted, TaskStarted
@@ -124,6 +125,20 @@ async def test_the_log_takes_work_while_the_read_model_is_away(client: httpx.Asy
     problem(await client.get(PATH), 503, "read-model-unavailable")
     world.read_model.down = False
     assert (await client.get(PATH)).json()["total"] == 2
+
+
+async def test_a_read_model_that_hangs_does_not_hold_up_the_log(
+    world: MemoryWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(queues, "LOOK_SECONDS_MAX", 0.05)
+    for name in ("queue", "task", "projected"):
+        monkeypatch.setattr(world.read_model, name, hang)
+    async with calling(create_app(world.deps)) as caller:
+        answer = await asyncio.wait_for(caller.post(PATH, json=ECHO, headers={"idempotency-key": "k"}), 10)
+    assert answer.status_code == 202
 
 
 async def test_the_same_key_is_the_same_task(client: httpx.AsyncClient, world: MemoryWorld) -> None:
