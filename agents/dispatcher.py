@@ -17,6 +17,8 @@ from domain.errors import TaskError
 
 #: A wait of at least this long is worth a fact of its own; shorter ones show in the time of the start.
 NOTICE_SECONDS = 1.0
+#: Notices of one look: bounds what a start may find before it on its way to the log.
+NOTICES_MAX = 100
 #: Longest sleep without a reason: bounds how late a due task or a notice is.
 TICK_SECONDS = 0.25
 
@@ -130,5 +132,8 @@ class Dispatcher:
             owner.commit(entry, command, lambda: owner.settle(entry))
 
     def _notice_waits(self, owner: Owner, now: datetime) -> None:
-        for entry in self._window.unnoticed(asyncio.get_running_loop().time(), NOTICE_SECONDS):
+        if len(self._outbox):
+            # A start must not wait behind the notices of a whole backlog.
+            return
+        for entry in self._window.unnoticed(asyncio.get_running_loop().time(), NOTICE_SECONDS, NOTICES_MAX):
             owner.commit(entry, Queue(at=now), lambda: None)

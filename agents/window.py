@@ -154,10 +154,10 @@ class Window:
         """Whether the band is at its bound."""
         return band in self._full
 
-    def unnoticed(self, now: float, after_seconds: float) -> list[Entry]:
+    def unnoticed(self, now: float, after_seconds: float, count_max: int) -> list[Entry]:
         """Entries that have waited for so long without anybody saying so; each is given once a wait."""
-        found = []
-        while self._unnoticed and self._unnoticed[0][0] + after_seconds <= now:
+        found: list[Entry] = []
+        while len(found) < count_max and self._unnoticed and self._unnoticed[0][0] + after_seconds <= now:
             since, task_id = self._unnoticed.popleft()
             entry = self._waiting.get(task_id)
             if entry is not None and entry.waiting_since == since:

@@ -1,9 +1,9 @@
 """Faust behind the shard port: one app, one agent a band, and the settings that keep its traps shut.
 
-Faust acknowledges a record whose body raises, commits past one unfinished record, loses records of paused partitions
-and hands records out before a recovery has ended. Hence: `noack` streams and acks in offset order only; back-pressure
-by buffer marks, never by pausing; recovery in `on_rebalance_complete`, which is awaited before the first record; and
-no tables, no exactly-once, no static membership.
+Faust acknowledges a record whose body raises, commits past one unfinished record, loses records of paused partitions,
+hands records out before a recovery has ended, and dies of a commit that a rebalance overtakes. Hence: `noack` streams
+and acks in offset order only; back-pressure by buffer marks, never by pausing; recovery in `on_rebalance_complete`,
+which is awaited before the first record; commits of our own; and no tables, no exactly-once, no static membership.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import faust
 from faust.types import TP, EventT
 
 from streams.assignor import ShardAssignor
+from streams.faust_commits import ShardConsumer
 from streams.shard_stream import POLL_RECORDS_MAX, GroupMembership, Ownership, ShardOwner, ShardRecord
 
 #: Faust's poll limit is client-side only, and leaving the group is no cure for full bands: the watchdog judges instead.
@@ -45,6 +46,7 @@ class FaustShardStream:
         self._app.on_partitions_revoked.connect(self._on_revoked, weak=False)
         self._app.on_rebalance_complete.connect(self._on_rebalance_complete, weak=False)
         self._app.finalize()
+        self._app.transport.Consumer = ShardConsumer  # type: ignore[misc]  # for this app's transport alone
         await self._app.start()
 
     async def stop(self) -> None:

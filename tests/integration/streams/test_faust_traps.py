@@ -238,6 +238,29 @@ async def test_a_band_whose_body_waits(kafka: str) -> None:
         await asyncio.wait_for(urgent.wait(), 20)
 
 
+async def test_a_commit_that_a_rebalance_overtakes(kafka: str) -> None:
+    """The shard left after Faust had looked: it ends the whole worker; ours goes on."""
+    group, low = await one_band(kafka, 1)
+    gone = {TP(low, 7): 1}
+    app = plain_app(group)
+    events: list[Any] = []
+    async with running(app, {low: collect(events)}):
+        await until(lambda: events, seconds=20)
+        consumer: Any = app.consumer
+        await consumer._commit(gone)
+        await until(lambda: app.crash_reason, seconds=10)
+    assert isinstance(app.crash_reason, ValueError)
+
+    group, low = await one_band(kafka, 1)
+    async with member(FaustShardStream, group) as owner:
+        await until(lambda: owner.records, seconds=20)
+        stream: Any = owner.stream
+        assert not await stream._app.consumer._commit({TP(low, 7): 1})
+        assert stream._app.crash_reason is None
+        owner.stream.ack(owner.records[0])
+        await until_committed(group, low, 1)
+
+
 async def test_a_late_acknowledgement_of_the_generation_before(kafka: str) -> None:
     """Faust takes it, and commits past what is unfinished in this generation."""
     group, low = await one_band(kafka, 10)

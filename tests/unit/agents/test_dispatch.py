@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from agents import dispatcher
 from agents.relocation import LagBound
 from domain.retry import RetryPolicy
 from domain.states import TaskStatus
@@ -567,6 +568,33 @@ async def test_a_worker_without_shards_is_settled() -> None:
         await world.group.rebalance({w.stream: set()})
         assert w.owner.settled
         assert not w.owner.positions()
+
+
+async def test_a_start_does_not_wait_behind_the_notices_of_a_backlog(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "NOTICE_SECONDS", 0.0)
+    monkeypatch.setattr(dispatcher, "NOTICES_MAX", 5)
+    world = World()
+    async with worker(world, slots=1) as w:
+        await world.group.rebalance({w.stream: ALL})
+        await world.submit("first", "wait")
+        await until(lambda: world.script.running)
+        for number in range(50):
+            await world.log.submit(submission_of(f"t-{number}"))
+        world.log.withhold()
+        world.group.deliver()
+        w.dispatcher.wake()
+        await until(lambda: len(w.outbox) == 5)
+        for _ in range(20):
+            w.dispatcher.wake()
+            await asyncio.sleep(0)
+        assert len(w.outbox) == 5
+        world.log.release()
+
+        def all_noticed() -> bool:
+            w.dispatcher.wake()
+            return sum(isinstance(one, events.TaskQueued) for one in world.log.facts()) >= 50
+
+        await until(all_noticed)
 
 
 def neighbour(written: Appended) -> str:

@@ -144,16 +144,24 @@ def test_each_long_wait_is_noticed_once() -> None:
     window = Bands().window()
     one = entry("t", 1)
     window.add(one, 10.0)
-    assert window.unnoticed(10.9, 1.0) == []
-    assert window.unnoticed(11.0, 1.0) == [one]
-    assert window.unnoticed(20.0, 1.0) == []
+    assert window.unnoticed(10.9, 1.0, 10) == []
+    assert window.unnoticed(11.0, 1.0, 10) == [one]
+    assert window.unnoticed(20.0, 1.0, 10) == []
     window.take(0)
     window.add(one, 30.0)
-    assert window.unnoticed(31.0, 1.0) == [one]
+    assert window.unnoticed(31.0, 1.0, 10) == [one]
+
+
+def test_long_waits_are_noticed_a_few_at_a_time() -> None:
+    window = Bands().window()
+    entries = [entry(f"t-{number}", number) for number in range(5)]
+    for one in entries:
+        window.add(one, 10.0)
+    assert [window.unnoticed(20.0, 1.0, 2) for _ in range(4)] == [entries[:2], entries[2:4], entries[4:], []]
 
 
 def test_a_task_that_started_in_time_is_not_noticed() -> None:
     window = Bands().window()
     window.add(entry("t", 1), 10.0)
     window.take(0)
-    assert window.unnoticed(20.0, 1.0) == []
+    assert window.unnoticed(20.0, 1.0, 10) == []
