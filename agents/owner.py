@@ -30,7 +30,7 @@ from streams.shard_stream import Ownership, ShardRecord, ShardStream
 
 #: Limit of the barrier: a successor waits for it.
 REVOKE_SECONDS_MAX = 5.0
-#: Finished tasks and unmatched cancels that are remembered, to recognise what comes again or early.
+#: Finished tasks of a shard, and unmatched cancels, that are remembered to recognise what comes again or early.
 REMEMBERED_MAX = 100_000
 
 
@@ -87,7 +87,7 @@ class Owner:
         self._positions: dict[Band, int] = {}
         self._ownership = Ownership(-1, frozenset())
         self._recovered = RecoveredFacts()
-        self._finished = _Remembered()
+        self._finished: dict[int, _Remembered] = {}
         self._cancels = _Remembered()
         self._next_runs: dict[str, tuple[ShardRecord, TaskSubmitted]] = {}
         self._burials: set[asyncio.Task[None]] = set()
@@ -113,6 +113,10 @@ class Owner:
         self._drop(entry for entry in list(self.entries.values()) if entry.record.shard not in kept)
         self.frontiers = {
             (topic, shard): AckFrontier() for topic in self._group.topics for shard in sorted(ownership.shards)
+        }
+        # What was finished while another owned the shard, unknown to us, has not ended: the log says what did.
+        self._finished = {
+            shard: self._finished[shard] if shard in kept else _Remembered() for shard in ownership.shards
         }
         self._next_runs.clear()
         self._positions.clear()
@@ -228,13 +232,13 @@ class Owner:
         if entry is not None:
             self._adopt(entry, record, submission)
             return
-        if self._finished.run(task_id) >= submission.run:
+        if self._finished[record.shard].run(task_id) >= submission.run:
             self.finish(record)
             return
         state = self._recovered.state(state_of(record, submission))
         if state.terminal or state.run > submission.run:
             # A later run may still be at work: only this one is known to have ended.
-            self._finished.add(task_id, submission.run)
+            self._finished[record.shard].add(task_id, submission.run)
             self.finish(record)
             return
         entry = self.entries[task_id] = Entry(submission=submission, state=state, record=record)
@@ -251,23 +255,21 @@ class Owner:
                 self.finish(record)
             else:
                 self._next_runs[entry.task_id] = (record, submission)
-        elif submission.run < entry.state.run:
-            self.finish(record)
         elif record.position == entry.record.position:
             self._window.moved(entry, record)
-        elif STATE_HEADER in record.headers:
+        elif submission.run == entry.state.run and STATE_HEADER in record.headers:
             old = entry.record
             self._window.moved(entry, record)
             self.finish(old)
         else:
-            # A repeated submission. The older record stays: a recovery that began at the repeat, which says nothing of
-            # the task's state, would not read what happened before it.
+            # A run that has ended, or a repeated submission. The older record stays: a recovery that began at the
+            # repeat, which says nothing of the task's state, would not read what happened before it.
             self.finish(record)
 
     def _end(self, entry: Entry) -> None:
         del self.entries[entry.task_id]
         self._window.discard(entry)
-        self._finished.add(entry.task_id, entry.state.run)
+        self._finished[entry.record.shard].add(entry.task_id, entry.state.run)
         self.finish(entry.record)
         if next_run := self._next_runs.pop(entry.task_id, None):
             self._take(*next_run)

@@ -23,8 +23,8 @@ async def reader(bootstrap_servers: str, topics: Iterable[str]) -> AsyncIterator
         auto_offset_reset="earliest",
         max_poll_records=BATCH_RECORDS_MAX,
     )
-    await consumer.start()
     try:
+        await consumer.start()
         consumer.assign(await partitions_of(consumer, topics))
         yield consumer
     finally:
@@ -43,8 +43,9 @@ async def partitions_of(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> li
 async def seek_to_moment(consumer: AIOKafkaConsumer, since_ms: int) -> None:
     """Position every assigned partition at its first record appended at or after a moment (milliseconds, UTC)."""
     partitions = list(consumer.assignment())
-    found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+    # The ends first: a record that is appended between the two answers must not be skipped.
     ends = await consumer.end_offsets(partitions)
+    found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
     for partition in partitions:
         position = found.get(partition)
         consumer.seek(partition, ends[partition] if position is None else position.offset)
@@ -110,8 +111,8 @@ async def backlog(bootstrap_servers: str, group: str, partitions: Sequence[Topic
 
 async def _committed(bootstrap_servers: str, group: str) -> dict[TopicPartition, int]:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-    await admin.start()
     try:
+        await admin.start()
         offsets = await admin.list_consumer_group_offsets(group)
     finally:
         await admin.close()

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 import pytest
 
 from agents import dispatcher
+from agents.recovery import STATE_HEADER, state_header
 from agents.relocation import LagBound
 from domain.retry import RetryPolicy
 from domain.states import TaskStatus
 from domain.task import fold
 from schemas import events
+from schemas.codec import encode
 from streams import topics
 from streams.log import Appended
 from tests.support.given import AT
@@ -185,6 +187,23 @@ async def test_a_zombie_never_changes_what_its_successor_wrote() -> None:
     completed = [fact for fact in facts if isinstance(fact, events.TaskCompleted)]
     assert {fact.epoch for fact in completed} == {zombie.owner.epoch, new.owner.epoch}
     assert fold("t", facts).result == next(fact.result for fact in completed if fact.epoch == new.owner.epoch)
+
+
+async def test_a_zombie_that_gets_its_shard_back_runs_again_what_it_finished_in_vain() -> None:
+    world = World()
+    async with worker(world) as zombie, worker(world) as between:
+        await world.group.rebalance({zombie.stream: ALL})
+        await world.submit("t", "wait")
+        await until(lambda: world.script.running)
+        await world.group.rebalance({between.stream: ALL})
+        await until(lambda: world.script.started == ["t", "t"])
+        await between.kill()
+        world.script.let_go("t")
+        await until(lambda: not zombie.owner.entries)
+        await world.group.rebalance({zombie.stream: ALL})
+        await until(lambda: world.lag == 0)
+    state = fold("t", world.log.facts("t"))
+    assert (state.status, state.epoch) == (TaskStatus.COMPLETED, zombie.owner.epoch)
 
 
 async def test_a_successor_outranks_an_owner_that_has_written_nothing() -> None:
@@ -486,6 +505,21 @@ async def test_a_repeat_of_the_first_run_does_not_disturb_the_second() -> None:
         world.script.let_go("t")
         await until(lambda: world.lag == 0)
     assert world.log.types("t") == ["started", "failed", "started", "completed"]
+
+
+async def test_a_relocated_copy_of_the_first_run_is_not_taken_for_the_second() -> None:
+    world = World()
+    async with worker(world) as w:
+        await world.group.rebalance({w.stream: ALL})
+        second = await world.submit("t", "wait", run=2, attempts_before=1)
+        await until(lambda: world.script.running)
+        copy = encode(submission_of("t"))
+        header = (STATE_HEADER, state_header(fold("t", [submission_of("t")])))
+        await world.log.append(second.topic, copy, b"t", [header], partition=second.partition)
+        world.group.deliver()
+        assert w.owner.entries["t"].record.offset == second.offset
+        world.script.let_go("t")
+        await until(lambda: world.lag == 0)
 
 
 async def test_a_full_band_is_stopped_and_drained_and_loses_nothing() -> None:

@@ -1,0 +1,71 @@
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from agents.vitals import VitalSigns
+from agents.watchdog import Patience
+from tests.support.memory_worker import until
+from tests.support.shards import new_class, produce
+
+pytestmark = pytest.mark.external_service
+
+
+@dataclass
+class Worker:
+    """Stream, outbox and owner in one: all that the signs are taken from."""
+
+    where: dict[tuple[str, int], int]
+    member: bool = True
+    received_at: float = 0.0
+    stalled: float = 0.0
+    excused: int = 0
+
+    def positions(self) -> dict[tuple[str, int], int]:
+        return self.where
+
+    def stalled_seconds(self) -> float:
+        return self.stalled
+
+    def excuse(self) -> None:
+        self.excused += 1
+
+
+def signs(bootstrap_servers: str, worker: Any) -> VitalSigns:
+    return VitalSigns(bootstrap_servers, worker, worker, worker, Patience())
+
+
+async def test_a_worker_that_has_read_everything_is_well(kafka: str) -> None:
+    group = await new_class(kafka, shards=1)
+    vitals = await signs(kafka, Worker({(group.topics[0], 0): 0})).take()
+    assert vitals.broker_reachable
+    assert (vitals.outside_group_seconds, vitals.unacknowledged_seconds, vitals.starved_seconds) == (0, 0, 0)
+
+
+async def test_records_that_lie_ahead_and_do_not_come_starve_it(kafka: str) -> None:
+    """Also where not one record has come since the shards were assigned."""
+    group = await new_class(kafka, shards=1)
+    await produce(kafka, [(group.topics[0], 0, b"")])
+    taken = signs(kafka, Worker({(group.topics[0], 0): 0}))
+    await asyncio.sleep(0.01)
+    assert (await taken.take()).starved_seconds > 0
+
+
+async def test_a_worker_outside_its_group_is_noticed(kafka: str) -> None:
+    worker = Worker({}, member=False, stalled=7.0)
+    taken = signs(kafka, worker)
+    await asyncio.sleep(0.01)
+    vitals = await taken.take()
+    assert vitals.outside_group_seconds > 0
+    assert vitals.unacknowledged_seconds == 7.0
+    worker.member = True
+    assert (await taken.take()).outside_group_seconds == 0
+
+
+async def test_a_broker_that_is_away_excuses_everything() -> None:
+    worker = Worker({("tasks-cpu-low", 0): 0}, member=False, stalled=7.0)
+    vitals = await signs("127.0.0.1:1", worker).take()
+    assert not vitals.broker_reachable
+    assert vitals.unacknowledged_seconds == 0
+    await until(lambda: worker.excused == 1)
