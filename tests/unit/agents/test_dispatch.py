@@ -193,7 +193,7 @@ async def test_a_zombie_that_gets_its_shard_back_runs_again_what_it_finished_in_
     world = World()
     async with worker(world) as zombie, worker(world) as between:
         await world.group.rebalance({zombie.stream: ALL})
-        await world.submit("t", "wait")
+        await world.submit("t", "wait", attempts_max=3)
         await until(lambda: world.script.running)
         await world.group.rebalance({between.stream: ALL})
         await until(lambda: world.script.started == ["t", "t"])
