@@ -8,7 +8,7 @@ import time
 import uuid
 from typing import TypedDict
 
-import httpx
+import aiohttp
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from streams.admin import ensure_topics
@@ -93,11 +93,13 @@ async def _consume(bootstrap_servers: str, topic: str, records: int) -> float:
 async def idle_latency(api_url: str, samples: int) -> Latency:
     """POST, then GET that waits for the end: what one caller of an idle system sees."""
     waits = []
-    async with httpx.AsyncClient(base_url=api_url, timeout=30, trust_env=False) as http:
+    async with aiohttp.ClientSession(api_url, raise_for_status=True) as http:
         for number in range(samples + 10):
             begun = time.perf_counter()
-            accepted = (await http.post("/api/v1/tasks", json=NOOP)).raise_for_status().json()
-            task = (await http.get(f"/api/v1/tasks/{accepted['task_id']}", params={"wait": 20})).json()
+            async with http.post("/api/v1/tasks", json=NOOP) as response:
+                accepted = await response.json()
+            async with http.get(f"/api/v1/tasks/{accepted['task_id']}", params={"wait": 20}) as response:
+                task = await response.json()
             if task["status"] != "completed":
                 raise RuntimeError(f"task {accepted['task_id']} is {task['status']}")
             if number >= 10:
@@ -113,12 +115,14 @@ async def idle_latency(api_url: str, samples: int) -> Latency:
 async def throughput_http(api_url: str, tasks: int) -> Throughput:
     """Many callers POST; done when the read API counts every one as completed."""
     tenant = f"bench-{uuid.uuid4().hex[:8]}"
-    limits = httpx.Limits(max_connections=CALLERS)
-    async with httpx.AsyncClient(base_url=api_url, timeout=30, trust_env=False, limits=limits) as http:
+    async with aiohttp.ClientSession(
+        api_url, raise_for_status=True, connector=aiohttp.TCPConnector(limit=CALLERS)
+    ) as http:
 
         async def caller(share: int) -> None:
             for _ in range(share):
-                (await http.post("/api/v1/tasks", json=NOOP | {"tenant": tenant})).raise_for_status()
+                async with http.post("/api/v1/tasks", json=NOOP | {"tenant": tenant}) as response:
+                    await response.read()
 
         begun = time.perf_counter()
         shares = [tasks // CALLERS + (number < tasks % CALLERS) for number in range(CALLERS)]
@@ -133,7 +137,7 @@ async def throughput_log(bootstrap_servers: str, api_url: str, tasks: int) -> Th
     value = json.dumps(NOOP | {"tenant": tenant}).encode()
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", enable_idempotence=True)
     await producer.start()
-    async with httpx.AsyncClient(base_url=api_url, timeout=30, trust_env=False) as http:
+    async with aiohttp.ClientSession(api_url, raise_for_status=True) as http:
         try:
             begun = time.perf_counter()
             futures = [await producer.send(INTAKE, value, key=str(number).encode()) for number in range(tasks)]
@@ -145,13 +149,14 @@ async def throughput_log(bootstrap_servers: str, api_url: str, tasks: int) -> Th
 
 
 async def _finished(
-    http: httpx.AsyncClient, tenant: str, tasks: int, begun: float, submit_seconds: float
+    http: aiohttp.ClientSession, tenant: str, tasks: int, begun: float, submit_seconds: float
 ) -> Throughput:
     async with asyncio.timeout(FINISH_SECONDS_MAX):
         while True:
             query: dict[str, str | int] = {"tenant": tenant, "status": "completed", "page_size": 1}
-            if (await http.get("/api/v1/tasks", params=query)).json()["total"] >= tasks:
-                break
+            async with http.get("/api/v1/tasks", params=query) as response:
+                if (await response.json())["total"] >= tasks:
+                    break
             await asyncio.sleep(0.05)
     total = time.perf_counter() - begun
     return {

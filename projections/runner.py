@@ -17,16 +17,25 @@ from psycopg import AsyncConnection
 from sqlalchemy.exc import SQLAlchemyError
 
 from projections.database import SCHEMA, connect
+from projections.duty import Duty
+from projections.inbox import Inbox
 from projections.locks import Lock, try_acquire
 from projections.migrate import migrate
 from projections.projector import Projector
-from projections.recorded import POLL_TIMEOUT_MS, LogTooShort, recorded, records_behind
+from projections.recorded import LogTooShort, recorded, records_behind
 from projections.writer import ProjectedElsewhere
 from streams.topics import recorded_topics
 
 logger = logging.getLogger(__name__)
 
 BATCH_RECORDS_MAX = 4000
+#: How soon the word to stop is heard while nothing comes.
+TAKE_SECONDS = 0.25
+#: Steady work takes no more of a core than this; a burst of a few tasks is projected without a pause.
+DUTY_SHARE = 0.5
+DUTY_BURST_SECONDS = 0.06
+#: A reader waits no longer for what is already on the log.
+REST_SECONDS_MAX = 0.05
 BEAT_INTERVAL_SECONDS = 2.0
 STANDBY_POLL_SECONDS = 1.0
 STOP_GRACE_SECONDS = 3.0
@@ -115,19 +124,27 @@ async def _take_turn(connection: AsyncConnection, stop: asyncio.Event) -> bool:
 
 
 async def _follow(projector: Projector, consumer: AIOKafkaConsumer, stop: asyncio.Event) -> None:
-    beat_at = 0.0
-    while not stop.is_set():
-        batch = await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=BATCH_RECORDS_MAX)
-        if batch:
-            await projector.apply(batch, records_behind=_left(consumer, projector, batch))
-            beat_at = time.monotonic()
-        elif time.monotonic() - beat_at >= BEAT_INTERVAL_SECONDS:
-            await projector.beat(records_behind(consumer, projector.offsets))
-            beat_at = time.monotonic()
-
-
-def _left(consumer: AIOKafkaConsumer, projector: Projector, batch: dict[object, list[object]]) -> int:
-    return max(0, records_behind(consumer, projector.offsets) - sum(map(len, batch.values())))
+    inbox = Inbox(consumer, BATCH_RECORDS_MAX)
+    duty = Duty(DUTY_SHARE, DUTY_BURST_SECONDS)
+    reading = asyncio.create_task(inbox.read())
+    try:
+        beat_at = 0.0
+        while not stop.is_set():
+            batch = await inbox.take(TAKE_SECONDS)
+            begun_at = time.monotonic()
+            if batch:
+                left = records_behind(consumer, projector.offsets) - sum(map(len, batch.values()))
+                await projector.apply(batch, records_behind=max(0, left))
+                beat_at = time.monotonic()
+                await _pause(stop, min(REST_SECONDS_MAX, duty.rest_seconds(begun_at, beat_at)))
+            elif begun_at - beat_at >= BEAT_INTERVAL_SECONDS:
+                await projector.beat(records_behind(consumer, projector.offsets))
+                beat_at = begun_at
+            if reading.done():
+                reading.result()
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:
