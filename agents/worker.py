@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -41,8 +40,6 @@ class WorkerConfig:
     shards: int = 4
     #: Attempts that run at a time.
     slots: int = 8
-    #: Engine processes for Python functions; more attempts than that wait for one.
-    processes: int = field(default_factory=lambda: os.cpu_count() or 1)
     #: Waiting tasks held in memory for each band and shard.
     window_size: int = 10_000
     strategy: str = "priority"
@@ -83,7 +80,7 @@ async def run_worker(
     Raises:
         Exception: whatever ended the worker; its process must exit, so that its supervisor starts another.
     """
-    engines = Engines(config.handlers, processes_max=min(config.slots, config.processes), modules=registry.modules())
+    engines = Engines(config.handlers, processes_max=config.slots, modules=registry.modules())
     try:
         async with EventLog(config.bootstrap_servers, client_id=config.group) as log:
             await _work(config, registry, engines, log, make_stream(config.membership), stop)

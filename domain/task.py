@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from domain.errors import CorruptHistory
 from domain.states import STATE_AFTER, TERMINAL, TRANSITIONS, TaskStatus
@@ -128,47 +129,54 @@ def _check_order(state: TaskState, fact: LifecycleEvent) -> None:
 
 
 def _apply(state: TaskState, fact: LifecycleEvent) -> TaskState:
-    state = replace(
-        state,
+    described = _described(state, fact) if isinstance(fact, events.TaskHeld) else state
+    return replace(
+        described,
         status=STATE_AFTER[fact.TYPE],
         epoch=fact.epoch,
         sequence=fact.sequence,
-        attempt=max(state.attempt, fact.attempt),
-        due_at=None,
+        attempt=max(described.attempt, fact.attempt),
+        **{"due_at": None, **_told(state, fact)},
     )
+
+
+def _told(state: TaskState, fact: LifecycleEvent) -> dict[str, Any]:
+    """What a fact says beside its state and its place in the order."""
     at = fact.occurred_at
     match fact:
         case events.TaskQueued():
-            return replace(state, queued_at=at)
+            return {"queued_at": at}
         case events.TaskHeld(until=until):
-            return replace(_described(state, fact), due_at=until)
+            return {"due_at": until}
         case events.TaskStarted():
-            return replace(state, started_at=at)
+            return {"started_at": at}
         case events.TaskYielded(checkpoint=checkpoint):
-            return replace(_returned(state), queued_at=at, checkpoint=checkpoint)
+            return {"queued_at": at, "attempts_returned": _returned(state, fact), "checkpoint": checkpoint}
         case events.TaskReleased():
-            return replace(_returned(state), queued_at=at)
+            return {"queued_at": at, "attempts_returned": _returned(state, fact)}
         case events.TaskAttemptLost():
-            return replace(state, queued_at=at, attempts_lost=state.attempts_lost + 1)
+            return {"queued_at": at, "attempts_lost": state.attempts_lost + 1}
         case events.TaskRetryScheduled(due_at=due_at, error_code=code, error_detail=detail):
-            return replace(state, due_at=due_at, error_code=code, error_detail=detail)
+            return {"due_at": due_at, "error_code": code, "error_detail": detail}
         case events.TaskCancelRequested():
-            return state
+            return {}
         case events.TaskCompleted(result=result):
-            return replace(state, finished_at=at, result=result, error_code=None, error_detail=None)
+            return {"finished_at": at, "result": result, "error_code": None, "error_detail": None}
         case events.TaskFailed(error_code=code, error_detail=detail):
-            return replace(state, finished_at=at, error_code=code, error_detail=detail)
+            return {"finished_at": at, "error_code": code, "error_detail": detail}
         case events.TaskRejected(error_code=code, error_detail=detail):
-            return replace(state, finished_at=at, error_code=code, error_detail=detail)
+            return {"finished_at": at, "error_code": code, "error_detail": detail}
         case events.TaskCancelled(reason=reason):
-            return replace(state, finished_at=at, error_code="cancelled", error_detail=reason)
+            return {"finished_at": at, "error_code": "cancelled", "error_detail": reason}
         case events.TaskExpired(reason=reason):
-            return replace(state, finished_at=at, error_code="expired", error_detail=reason)
+            return {"finished_at": at, "error_code": "expired", "error_detail": reason}
 
 
-def _returned(state: TaskState) -> TaskState:
+def _returned(state: TaskState, fact: LifecycleEvent) -> int:
     """Two owners may hand back one attempt; that must not make up for attempts that failed."""
-    return replace(state, attempts_returned=state.attempts_returned + min(1, state.attempts_used))
+    before = state.submission.attempts_before if state.submission else 0
+    used = max(state.attempt, fact.attempt) - before - state.attempts_returned
+    return state.attempts_returned + min(1, used)
 
 
 def _described(state: TaskState, fact: events.TaskHeld) -> TaskState:

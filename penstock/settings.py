@@ -49,11 +49,12 @@ class ClassSettings(BaseModel):
     strategy: Literal["fifo", "priority"] = "priority"
 
 
-#: llm: a local model answers one request at a time. io waits for others most of the time, so many fit.
+#: llm: a local model answers one request at a time; give it more slots where an endpoint answers. io waits for others
+#: most of the time, and much of cpu is quick, so more fit than there are cores.
 DEFAULT_CLASSES = {
     "llm": ClassSettings(slots=1),
-    "cpu": ClassSettings(slots=2),
-    "io": ClassSettings(slots=16),
+    "cpu": ClassSettings(slots=8),
+    "io": ClassSettings(slots=32),
     "media": ClassSettings(slots=1),
 }
 

@@ -21,6 +21,8 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"
 
 def _seconds(value: Any) -> Any:
     """`60`, `"60s"`, `"5m"` and `"1.5h"` are seconds; anything else is left for pydantic to refuse."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number of seconds or a text such as 60s")
     if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
         return float(match["number"]) * _UNIT_SECONDS[match["unit"]]
     return value
@@ -60,10 +62,20 @@ class Submission(BaseModel):
     tenant: Name = Field(default="default", description="On whose behalf; fairness and quotas go by it.")
     model: Name | None = Field(default=None, description="Model to use, where the type uses one.")
     timeout: Seconds | None = Field(default=None, description='Time limit of one attempt: seconds, "60s", "5m".')
-    max_retries: int | None = Field(default=None, ge=0, le=100, description="Attempts after the first one.")
+    max_retries: int | None = Field(
+        default=None, ge=0, le=100, strict=True, description="Attempts after the first one."
+    )
     run_at: datetime | None = Field(default=None, description="Not before this moment (RFC 3339, with an offset).")
     metadata: dict[str, Any] = Field(default_factory=dict, description="Kept with the task, never interpreted.")
     callback_url: HttpUrl | None = Field(default=None, description="Told when the task completes or fails.")
+
+    @field_validator("run_at", mode="before")
+    @classmethod
+    def _written_out(cls, value: Any) -> Any:
+        """Pydantic would take any number, in a text too, for seconds or milliseconds since 1970."""
+        if isinstance(value, int | float) or (isinstance(value, str) and "-" not in value.strip()[1:]):
+            raise ValueError("must be a moment in RFC 3339, such as 2026-11-21T09:30:00Z")
+        return value
 
     @field_validator("run_at")
     @classmethod

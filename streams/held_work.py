@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from domain import decide
-from domain.task import TaskState, fold
+from domain.task import fold
 from schemas.codec import decode
 from schemas.commands import CancelTask
 from schemas.envelope import headers
@@ -39,8 +39,8 @@ Run = tuple[str, int]
 def held(submission: TaskSubmitted, encoded: bytes, reason: str, until: datetime, at: datetime) -> TaskHeld:
     """The fact that puts a task aside; the same wait gives the same fact."""
     command = decide.Hold(at=at, reason=reason, until=until, submission=encoded)
-    (fact,) = decide.decide(command, TaskState(task_id=submission.task_id))
-    assert isinstance(fact, TaskHeld), "a task without history can always be held"
+    (fact,) = decide.decide(command, fold(submission.task_id, [submission]))
+    assert isinstance(fact, TaskHeld), "a task that was only submitted can always be held"
     return fact
 
 

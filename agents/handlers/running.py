@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -47,7 +48,7 @@ async def call_function(function: Callable[..., Any], args: Mapping[str, object]
     Raises:
         TaskError: `invalid_payload` when the arguments do not fit; otherwise as `run_handler`.
     """
-    wants_context = "ctx" in inspect.signature(function).parameters
+    wants_context = "ctx" in _signature(function).parameters
     _check_arguments(function, args, wants_context)
     if inspect.iscoroutinefunction(function):
         return await function(**args, **({"ctx": ctx} if wants_context else {}))
@@ -55,11 +56,17 @@ async def call_function(function: Callable[..., Any], args: Mapping[str, object]
     return await ctx.run_in_process(_call_with, function, dict(args), process_context)
 
 
+@lru_cache(maxsize=1024)
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """Working it out costs as much as all else that a small task needs."""
+    return inspect.signature(function)
+
+
 def _check_arguments(function: Callable[..., Any], args: Mapping[str, object], wants_context: bool) -> None:
     if wants_context and "ctx" in args:
         raise TaskError("invalid_payload", "args: ctx is given by the system and cannot be set")
     try:
-        inspect.signature(function).bind(**args, **({"ctx": None} if wants_context else {}))
+        _signature(function).bind(**args, **({"ctx": None} if wants_context else {}))
     except TypeError as error:
         raise TaskError("invalid_payload", f"args: {error}") from None
 

@@ -125,6 +125,19 @@ def test_a_moment_outside_the_calendar_is_a_flaw(moment: str) -> None:
     assert list(flaws({"type": "order", "run_at": moment})) == ["/run_at"]
 
 
+@pytest.mark.parametrize("moment", [1763717400, 1763717400.5, "1763717400", True])
+def test_a_number_is_no_moment(moment: Any) -> None:
+    """Whether it means seconds or milliseconds nobody can tell."""
+    with pytest.raises(InvalidSubmission, match="RFC 3339"):
+        accept({"type": "order", "run_at": moment})
+
+
+@pytest.mark.parametrize("field", ["timeout", "max_retries", "priority"])
+def test_true_is_no_number(field: str) -> None:
+    with pytest.raises(InvalidSubmission, match=f"/{field}"):
+        accept({"type": "order", field: True})
+
+
 def test_unknown_fields_are_named() -> None:
     assert list(flaws({"type": "order", "prio": 3, "retries": 1})) == ["/prio", "/retries"]
 

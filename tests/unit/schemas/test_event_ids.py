@@ -1,13 +1,17 @@
 """Identifiers that old logs depend on: the same fact has the same id, for ever."""
 
+import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import combinations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas import events
 from schemas.commands import CancelTask
+from schemas.events import NAMESPACE, derived_uuid
 
 AT = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 STARTED = events.TaskStarted(task_id="t", occurred_at=AT, run=1, epoch=7, sequence=2, attempt=1, worker="w")
@@ -53,3 +57,8 @@ def test_two_requests_to_cancel_one_run_are_one() -> None:
     first = CancelTask(task_id="t", requested_at=AT, reason="a")
     assert replace(first, requested_at=AT.replace(year=2030), reason="b").event_id == first.event_id
     assert replace(first, run=2).event_id != first.event_id
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_our_uuids_are_those_of_the_standard_library(name: str) -> None:
+    assert derived_uuid(name) == str(uuid.uuid5(NAMESPACE, name))

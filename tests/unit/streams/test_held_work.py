@@ -139,3 +139,10 @@ async def test_an_outage_of_the_log_loses_nothing(world: MemoryWorld, service: H
     world.log.down = False
     await service.turn(SOON)
     assert len(world.log.submissions) == 1
+
+
+def test_a_retried_task_is_held_as_its_own_run() -> None:
+    again = TaskSubmitted(
+        task_id="t", occurred_at=AT, type="order", resource_class="cpu", routing_key="t", run=3, attempts_before=2
+    )
+    assert held_work.held(again, encode(again), "queue_full", AT, AT).run == 3
