@@ -10,28 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from agents.dead_letters import DeadLetters
 from agents.frontier import AckFrontier
-from agents.outbox import RETRY_SECONDS, Outbox, Outgoing
+from agents.outbox import Outbox, Outgoing
 from agents.recovery import STATE_HEADER, Recover, RecoveredFacts, state_of
+from agents.remembered import Remembered
 from agents.window import Band, Entry, Stop, Window
 from domain.decide import Cancel, Lose, OwnerCommand, decide
 from domain.states import ACTIVE, TaskStatus
 from domain.task import evolve
 from schemas.codec import UndecodableRecord, decode
 from schemas.events import TaskSubmitted
-from streams.dead_letters import Origin, bury
-from streams.log import EventLog, LogUnavailable
+from streams.log import EventLog
 from streams.shard_stream import Ownership, ShardRecord, ShardStream
 
 #: Limit of the barrier: a successor waits for it.
 REVOKE_SECONDS_MAX = 5.0
-#: Finished tasks of a shard, and unmatched cancels, that are remembered to recognise what comes again or early.
-REMEMBERED_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +39,6 @@ class ClassGroup:
     resource_class: str
     #: The class's topics, most urgent first.
     topics: tuple[str, ...]
-
-
-class _Remembered:
-    """The newest run seen for each of the latest keys."""
-
-    def __init__(self) -> None:
-        self._runs: OrderedDict[str, int] = OrderedDict()
-
-    def add(self, task_id: str, run: int) -> None:
-        self._runs[task_id] = max(run, self._runs.pop(task_id, 0))
-        if len(self._runs) > REMEMBERED_MAX:
-            self._runs.popitem(last=False)
-
-    def run(self, task_id: str) -> int:
-        return self._runs.get(task_id, 0)
 
 
 class Owner:
@@ -79,7 +62,7 @@ class Owner:
         #: Whether this worker may start attempts: it owns its shards and has recovered them.
         self.settled = False
         self._group, self._stream, self._outbox, self._window = group, stream, outbox, window
-        self._event_log = log
+        self._dead_letters = DeadLetters(log)
         self._recover, self._wake, self._commands_from = recover, wake, commands_from
         #: Loop time at which the last record came, or at which records could begin to come.
         self.received_at = 0.0
@@ -87,10 +70,9 @@ class Owner:
         self._positions: dict[Band, int] = {}
         self._ownership = Ownership(-1, frozenset())
         self._recovered = RecoveredFacts()
-        self._finished: dict[int, _Remembered] = {}
-        self._cancels = _Remembered()
+        self._finished: dict[int, Remembered] = {}
+        self._cancels = Remembered()
         self._next_runs: dict[str, tuple[ShardRecord, TaskSubmitted]] = {}
-        self._burials: set[asyncio.Task[None]] = set()
         self._log = logging.getLogger(__name__)
 
     async def revoked(self) -> None:
@@ -115,9 +97,7 @@ class Owner:
             (topic, shard): AckFrontier() for topic in self._group.topics for shard in sorted(ownership.shards)
         }
         # What was finished while another owned the shard, unknown to us, has not ended: the log says what did.
-        self._finished = {
-            shard: self._finished[shard] if shard in kept else _Remembered() for shard in ownership.shards
-        }
+        self._finished = {shard: self._finished[shard] if shard in kept else Remembered() for shard in ownership.shards}
         self._next_runs.clear()
         self._positions.clear()
         recovered = await self._recover(list(self.frontiers), ownership.generation, current)
@@ -151,11 +131,11 @@ class Owner:
             submission = self._submission(record)
             self._take(record, submission)
         except UndecodableRecord as error:
-            self._bury(record, str(error))
+            self._dead_letters.put(record, str(error), lambda: self.finish(record))
         except Exception as error:
             # Nothing may escape into Faust: it would acknowledge the record, and nobody would ever hear of the task.
             self._log.exception("cannot take a record", extra={"position": record.position})
-            self._bury(record, f"{type(error).__name__}: {error}")
+            self._dead_letters.put(record, f"{type(error).__name__}: {error}", lambda: self.finish(record))
         self._recovered.handed_out(record)
 
     def commit(self, entry: Entry, command: OwnerCommand, then: Callable[[], None]) -> bool:
@@ -282,20 +262,3 @@ class Owner:
             del self.entries[entry.task_id]
             if entry.execution is not None:
                 entry.execution.cancel()
-
-    def _bury(self, record: ShardRecord, reason: str) -> None:
-        burial = asyncio.get_running_loop().create_task(self._put_dead_letter(record, reason))
-        self._burials.add(burial)
-        burial.add_done_callback(self._burials.discard)
-
-    async def _put_dead_letter(self, record: ShardRecord, reason: str) -> None:
-        self._log.warning("dead letter: %s", reason, extra={"position": record.position})
-        while True:
-            try:
-                origin = Origin(record.topic, record.shard, record.offset)
-                letter = await bury(self._event_log, record.value, record.key, record.headers.items(), origin, reason)
-                await self._event_log.acknowledged(letter)
-                break
-            except LogUnavailable:
-                await asyncio.sleep(RETRY_SECONDS)
-        self.finish(record)
