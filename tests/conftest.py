@@ -42,3 +42,18 @@ def database(postgres: str) -> Iterator[str]:
     yield postgres.replace("/postgres?", f"/{name}?")
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+#: Folders of tests, in the order in which they run: what is quick fails first, and the whole system of the acceptance
+#: tests does not run beside the others.
+LEVELS = ("unit", "integration", "acceptance")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Sort the tests by their level; within one they keep their order."""
+
+    def level(item: pytest.Item) -> int:
+        folder = item.path.relative_to(config.rootpath / "tests").parts[0]
+        return LEVELS.index(folder) if folder in LEVELS else 0
+
+    items.sort(key=level)
