@@ -51,7 +51,7 @@ def registry_of(resource_class: str) -> Registry:
 
 def config_of(bootstrap_servers: str, resource_class: str, **changes: Any) -> WorkerConfig:
     """A worker with the shortest session that a broker allows."""
-    values: dict[str, Any] = {"slots": 4, "processes": 1, "session_timeout_seconds": 6.0, "drain_seconds": 1.0}
+    values: dict[str, Any] = {"slots": 4, "session_timeout_seconds": 6.0, "drain_seconds": 1.0}
     if lag := changes.pop("lag", None):
         changes["lag"] = LagBound(**lag)
     retry = RetryPolicy(delay_seconds=0.05)
