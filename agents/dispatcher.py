@@ -19,6 +19,8 @@ from domain.errors import TaskError
 NOTICE_SECONDS = 1.0
 #: Notices of one look: bounds what a start may find before it on its way to the log.
 NOTICES_MAX = 100
+#: How long attempts that were told to stop may take to do so, when the worker leaves.
+STOP_SECONDS_MAX = 1.0
 #: Longest sleep without a reason: bounds how late a due task or a notice is.
 TICK_SECONDS = 0.25
 
@@ -54,7 +56,7 @@ class Dispatcher:
                 self._notice_waits(owner, now)
                 self._start_what_fits(owner, now)
             try:
-                async with asyncio.timeout(self._sleep_seconds()):
+                async with asyncio.timeout(self._sleep_seconds(owner)):
                     await self._wake.wait()
             except TimeoutError:
                 continue
@@ -70,11 +72,11 @@ class Dispatcher:
             if entry.execution is not None:
                 entry.execution.cancel()
         if self._executions:
-            await asyncio.wait(self._executions, timeout=seconds)
+            await asyncio.wait(self._executions, timeout=STOP_SECONDS_MAX)
 
-    def _sleep_seconds(self) -> float:
+    def _sleep_seconds(self, owner: Owner) -> float:
         due_at = self._window.next_due_at()
-        if due_at is None:
+        if due_at is None or not owner.settled or self._draining:
             return TICK_SECONDS
         return min(TICK_SECONDS, max(0.0, (due_at - datetime.now(UTC)) / timedelta(seconds=1)))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from agents.owner import Owner
 from agents.recovery import STATE_HEADER, state_header
 from agents.window import Entry
-from streams.log import EventLog, LogUnavailable
+from streams.log import EventLog, LogUnavailable, RecordTooLarge
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +66,15 @@ class Relocation:
     async def _relocate(self, entry: Entry) -> bool:
         """The copy is durable before the old record is let go; after a crash between, the newer is adopted."""
         record, state = entry.record, entry.state
-        if entry.lost or state.terminal:
+        if entry.lost or entry.unwritten or state.terminal:
+            # The copy may only say what the log has.
             return False
         headers = [(name, value) for name, value in record.headers.items() if name != STATE_HEADER]
         headers.append((STATE_HEADER, state_header(state)))
         try:
             future = await self._log.append(record.topic, record.value, record.key, headers, partition=record.shard)
             copy = await self._log.acknowledged(future)
-        except LogUnavailable as error:
+        except (LogUnavailable, RecordTooLarge) as error:
             self._logger.warning("a straggler stays where it is: %s", error)
             return False
         self._owner.finish(record)

@@ -1,7 +1,7 @@
 """The tasks that a worker holds: what waits, in the strategy's order, and what may not start yet.
 
-Bounded for each band and shard: at its bound a band is reported full, so that the log keeps the rest, and the other
-bands go on.
+Bounded for each band and shard, in tasks and in bytes: at its bound a band is reported full, so that the log keeps the
+rest, and the other bands go on.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from streams.shard_stream import ShardRecord
 
 #: A band takes records again when it has drained to this share of its bound.
 DRAINED_SHARE = 0.5
+#: Records of one band and shard held in memory, in bytes: large tasks reach it before the number of tasks bounds them.
+BAND_BYTES_MAX = 32 * 1024 * 1024
 
 Band = tuple[str, int]
 
@@ -48,10 +50,15 @@ class Entry:
     unwritten: int = 0
     #: Another worker owns it now: nothing more may be written about it.
     lost: bool = False
-    #: Counted against its band, because it waits.
-    counted: Band | None = None
+    #: The band that it is counted against because it waits, and with how many bytes.
+    counted: tuple[Band, int] | None = None
     #: Loop time at which it began to wait here.
     waiting_since: float = field(default=0.0)
+    #: Broker time in ms, shard and offset of the record that brought it: its place in line, wherever it is moved to.
+    place: tuple[int, int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.place = (self.record.timestamp_ms, self.record.shard, self.record.offset)
 
     @property
     def task_id(self) -> str:
@@ -70,7 +77,7 @@ class Entry:
 
 
 class Window:
-    """Waiting entries. Suspects wait apart and start one at a time, so that a killer cannot take others along twice."""
+    """Waiting entries. One suspect runs at a time, so that a killer cannot take another one along twice."""
 
     def __init__(
         self,
@@ -79,16 +86,19 @@ class Window:
         *,
         on_full: Callable[[str, int], None],
         on_drained: Callable[[str, int], None],
+        bytes_max: int = BAND_BYTES_MAX,
     ) -> None:
         self._strategy = strategy
-        self._size = size
+        self._size, self._bytes_max = size, bytes_max
         self._on_full, self._on_drained = on_full, on_drained
         self._waiting: dict[str, Entry] = {}
-        self._suspects: deque[str] = deque()
+        #: Suspects whose turn came while another one ran.
+        self._set_aside: list[str] = []
         self._suspect_active: Entry | None = None
         self._delayed: list[tuple[datetime, str]] = []
         self._unnoticed: deque[tuple[float, str]] = deque()
         self._counts: Counter[Band] = Counter()
+        self._bytes: Counter[Band] = Counter()
         self._full: set[Band] = set()
 
     def __len__(self) -> int:
@@ -119,22 +129,27 @@ class Window:
 
     def take(self, now_ms: int) -> Entry | None:
         """The entry to start next; it waits no more."""
-        if self._suspect_active is None:
-            while self._suspects:
-                entry = self._waiting.get(self._suspects.popleft())
-                if entry is not None:
-                    self._suspect_active = entry
-                    return self._taken(entry)
         while (waiting := self._strategy.pop(now_ms)) is not None:
             entry = self._waiting.get(waiting.task_id)
-            if entry is not None:
-                return self._taken(entry)
+            if entry is None:
+                continue
+            if entry.suspect:
+                if self._suspect_active is not None:
+                    self._set_aside.append(entry.task_id)
+                    continue
+                self._suspect_active = entry
+            return self._taken(entry)
         return None
 
     def ended(self, entry: Entry) -> None:
         """An attempt of the entry is over; another suspect may start."""
-        if self._suspect_active is entry:
-            self._suspect_active = None
+        if self._suspect_active is not entry:
+            return
+        self._suspect_active = None
+        for task_id in self._set_aside:
+            if (waiting := self._waiting.get(task_id)) is not None:
+                self._strategy.push(waiting_view(waiting))
+        self._set_aside.clear()
 
     def discard(self, entry: Entry) -> None:
         """The entry waits no more."""
@@ -159,17 +174,19 @@ class Window:
         found: list[Entry] = []
         while len(found) < count_max and self._unnoticed and self._unnoticed[0][0] + after_seconds <= now:
             since, task_id = self._unnoticed.popleft()
-            entry = self._waiting.get(task_id)
-            if entry is not None and entry.waiting_since == since:
-                found.append(entry)
+            if self._still_waits(since, task_id):
+                found.append(self._waiting[task_id])
         return found
 
     def _enqueue(self, entry: Entry) -> None:
-        if entry.suspect:
-            self._suspects.append(entry.task_id)
-        else:
-            self._strategy.push(waiting_view(entry))
+        self._strategy.push(waiting_view(entry))
+        while self._unnoticed and not self._still_waits(*self._unnoticed[0]):
+            self._unnoticed.popleft()
         self._unnoticed.append((entry.waiting_since, entry.task_id))
+
+    def _still_waits(self, since: float, task_id: str) -> bool:
+        entry = self._waiting.get(task_id)
+        return entry is not None and entry.waiting_since == since
 
     def _taken(self, entry: Entry) -> Entry:
         del self._waiting[entry.task_id]
@@ -177,29 +194,35 @@ class Window:
         return entry
 
     def _count(self, entry: Entry) -> None:
-        band = entry.counted = entry.band
+        band, size = entry.counted = (entry.band, len(entry.record.value or b""))
         self._counts[band] += 1
-        if self._counts[band] >= self._size:
+        self._bytes[band] += size
+        if self._counts[band] >= self._size or self._bytes[band] >= self._bytes_max:
             # Said again for each record beyond the bound: a rebalance makes the stream forget it.
             self._full.add(band)
             self._on_full(*band)
 
     def _uncount(self, entry: Entry) -> None:
-        band, entry.counted = entry.counted, None
-        if band is None:
+        counted, entry.counted = entry.counted, None
+        if counted is None:
             return
+        band, size = counted
         self._counts[band] -= 1
-        if band in self._full and self._counts[band] <= self._size * DRAINED_SHARE:
+        self._bytes[band] -= size
+        if band in self._full and self._has_drained(band):
             self._full.discard(band)
             self._on_drained(*band)
+
+    def _has_drained(self, band: Band) -> bool:
+        return self._counts[band] <= self._size * DRAINED_SHARE and self._bytes[band] <= self._bytes_max * DRAINED_SHARE
 
 
 def waiting_view(entry: Entry) -> Waiting:
     """What strategies may know of an entry."""
-    record = entry.record
+    accepted_ms, shard, offset = entry.place
     return Waiting(
         task_id=entry.task_id,
         priority=entry.submission.priority,
-        accepted_ms=record.timestamp_ms,
-        tie=(record.shard, record.offset),
+        accepted_ms=accepted_ms,
+        tie=(shard, offset),
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from agents.artifacts import ArtifactStore
 from agents.attempts import AttemptRunner
 from agents.command_tail import CommandTail
-from agents.dispatcher import Dispatcher
+from agents.dispatcher import STOP_SECONDS_MAX, Dispatcher
 from agents.engines.engines import Engines
 from agents.handlers.registry import Registry
 from agents.handlers.settings import HandlerSettings
@@ -169,7 +169,7 @@ async def _until_stopped(stop: asyncio.Event, *services: Awaitable[None], leave:
 async def _leave(config: WorkerConfig, dispatcher: Dispatcher, outbox: Outbox) -> None:
     await dispatcher.drain(config.drain_seconds)
     try:
-        async with asyncio.timeout(config.drain_seconds):
+        async with asyncio.timeout(STOP_SECONDS_MAX):
             await outbox.drained()
     except TimeoutError:
         logging.getLogger(__name__).warning("left with %d facts unwritten; a successor decides them again", len(outbox))

@@ -28,8 +28,8 @@ Role = Callable[[Settings, asyncio.Event], Awaitable[object]]
 
 #: A role that hangs while it drains is ended, with a traceback in its log; the log recovers what it held.
 DRAIN_SECONDS_MAX = 20
-#: How long running tasks may go on once their agents were told to stop; their facts get as long again.
-AGENT_DRAIN_SECONDS = 2.0
+#: How long running tasks may go on once their agents were told to stop; stopping the rest takes up to two seconds more.
+AGENT_DRAIN_SECONDS = 1.5
 #: How long open requests, such as those that wait for a task's end, may go on.
 API_DRAIN_SECONDS = 1
 

@@ -116,7 +116,7 @@ def test_a_discarded_task_is_not_woken() -> None:
     assert taken(window) == []
 
 
-def test_suspects_go_first_and_one_at_a_time() -> None:
+def test_suspects_run_one_at_a_time() -> None:
     window = Bands().window()
     suspects = [entry(f"s-{number}", number, attempts_lost=1) for number in range(2)]
     for one in (*suspects, entry("t", 5)):
@@ -165,3 +165,59 @@ def test_a_task_that_started_in_time_is_not_noticed() -> None:
     window.add(entry("t", 1), 10.0)
     window.take(0)
     assert window.unnoticed(20.0, 1.0, 10) == []
+
+
+def test_a_suspect_waits_for_its_turn_like_any_other() -> None:
+    """A crash must not let what was running overtake more urgent work."""
+    window = Bands().window()
+    window.add(entry("suspect", 7, attempts_lost=1), 0.0)
+    window.add(entry("earlier", 3), 0.0)
+    assert taken(window) == ["earlier", "suspect"]
+
+
+def test_a_suspect_that_was_set_aside_keeps_its_place() -> None:
+    window = Bands().window()
+    first, second = (entry(f"s-{number}", number, attempts_lost=1) for number in range(2))
+    for one in (first, second, entry("t-5", 5), entry("t-6", 6)):
+        window.add(one, 0.0)
+    assert window.take(0) is first
+    assert window.take(0) is not second
+    window.ended(first)
+    assert window.take(0) is second
+
+
+def test_large_tasks_fill_a_band_before_their_number_does() -> None:
+    bands = Bands()
+    window = Window(
+        fifo(),
+        100,
+        on_full=lambda *band: bands.full.append(band),
+        on_drained=lambda *band: bands.drained.append(band),
+        bytes_max=1000,
+    )
+    large = [entry(f"t-{number}", number) for number in range(3)]
+    for one in large:
+        one.record = replace(one.record, value=b"x" * 400)
+        window.add(one, 0.0)
+    assert bands.full == [LOW]
+    window.discard(large[0])
+    assert bands.drained == []
+    window.discard(large[1])
+    assert bands.drained == [LOW]
+
+
+def test_a_relocated_task_keeps_its_place() -> None:
+    window = Bands().window()
+    straggler, later = entry("straggler", 1), entry("later", 2)
+    window.moved(straggler, replace(straggler.record, offset=900, timestamp_ms=900))
+    window.add(later, 0.0)
+    window.add(straggler, 0.0)
+    assert taken(window) == ["straggler", "later"]
+
+
+def test_waits_that_are_over_are_forgotten_even_if_nobody_asks() -> None:
+    window = Bands().window()
+    for number in range(1000):
+        window.add(entry(f"t-{number}", number), float(number))
+        window.take(0)
+    assert len(window._unnoticed) <= 1
