@@ -3,6 +3,8 @@
 import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
@@ -12,24 +14,31 @@ from tests.support.services import embedded_kafka, embedded_postgres
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def services_dir() -> Iterator[Path]:
+    """A folder for services; not pytest's own, which every new session closes to other users, PostgreSQL's included."""
+    with TemporaryDirectory(prefix="penstock-test-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def kafka(services_dir: Path) -> Iterator[str]:
     """The bootstrap address of a real Apache Kafka; PENSTOCK_TEST_KAFKA names one that runs already."""
     running = os.environ.get("PENSTOCK_TEST_KAFKA")
     if running:
         yield running
         return
-    with embedded_kafka(tmp_path_factory.mktemp("kafka")) as bootstrap_servers:
+    with embedded_kafka(services_dir / "kafka") as bootstrap_servers:
         yield bootstrap_servers
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres(services_dir: Path) -> Iterator[str]:
     """The address of a real PostgreSQL; PENSTOCK_TEST_POSTGRES names one that runs already."""
     running = os.environ.get("PENSTOCK_TEST_POSTGRES")
     if running:
         yield running
         return
-    with embedded_postgres(tmp_path_factory.mktemp("postgres")) as uri:
+    with embedded_postgres(services_dir / "postgres") as uri:
         yield uri
 
 

@@ -20,9 +20,9 @@ ENVIRONMENT = {
 
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data_dir(services_dir: Path) -> Path:
     """The data folder of the session's system."""
-    return tmp_path_factory.mktemp("system")
+    return services_dir / "system"
 
 
 @pytest.fixture(scope="session")
