@@ -130,6 +130,7 @@ def watch(client: Client, jobs: list[Job], console: Console) -> None:
             events = client.history(job.task_id)["events"]
             job.states = [STATE_AFTER[event["type"]] for event in events]
         live.update(_table(jobs, time.monotonic() - begun))
+    console.print()
 
 
 def _look(client: Client, job: Job) -> None:
