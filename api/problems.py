@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from domain.errors import Flaw, IllegalTransition, InvalidSubmission
+from domain.errors import Flaw, IllegalTransition, InvalidSubmission, SubmissionTooLarge
 from streams.log import LogUnavailable, RecordTooLarge
 from streams.ports import ReadModelUnavailable
 
@@ -109,6 +109,8 @@ def translated(error: Exception) -> Problem:
             return Problem(LOG_UNAVAILABLE, str(error), retry_after_seconds=OUTAGE_RETRY_SECONDS)
         case ReadModelUnavailable():
             return Problem(READ_MODEL_UNAVAILABLE, str(error), retry_after_seconds=OUTAGE_RETRY_SECONDS)
+        case SubmissionTooLarge():
+            return Problem(TOO_LARGE, str(error), bytes_max=error.bytes_max)
         case RecordTooLarge():
             return Problem(TOO_LARGE, str(error))
         case _:
@@ -137,7 +139,6 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 #: For Starlette; what is not listed is answered by `api.request_log`.
 HANDLERS: Mapping[Any, Any] = {
     HTTPException: on_http_exception,
-    **dict.fromkeys(
-        (Problem, InvalidSubmission, IllegalTransition, LogUnavailable, ReadModelUnavailable, RecordTooLarge), on_error
-    ),
+    **dict.fromkeys((Problem, InvalidSubmission, SubmissionTooLarge, IllegalTransition), on_error),
+    **dict.fromkeys((LogUnavailable, ReadModelUnavailable, RecordTooLarge), on_error),
 }

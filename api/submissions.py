@@ -71,7 +71,8 @@ class Submissions:
         """Accept a submission.
 
         Raises:
-            InvalidSubmission, Problem, LogUnavailable: it was not accepted; after LogUnavailable it may have been.
+            InvalidSubmission, SubmissionTooLarge, Problem, LogUnavailable: it was not accepted; after LogUnavailable
+                it may have been.
         """
         new_id = str(uuid.uuid4())
         task = submitted(

@@ -2,6 +2,7 @@
 
 PenstockError
 ├── InvalidSubmission   the caller must change the submission
+├── SubmissionTooLarge  the caller must put its content elsewhere
 ├── IllegalTransition   the caller asked for a move that the task's state forbids
 ├── CorruptHistory      the operator must look: a bug or a foreign writer wrote the log
 ├── UnknownTaskType     no handler of that name is registered
@@ -35,6 +36,16 @@ class InvalidSubmission(PenstockError):
     def __init__(self, flaws: Sequence[Flaw]) -> None:
         self.flaws = tuple(flaws)
         super().__init__("; ".join(map(str, self.flaws)))
+
+
+class SubmissionTooLarge(PenstockError):
+    """The submission, as the log would hold it, is larger than any door takes."""
+
+    def __init__(self, bytes_written: int, bytes_max: int) -> None:
+        self.bytes_max = bytes_max
+        super().__init__(
+            f"payload and metadata have {bytes_written} bytes when their numbers are written out, {bytes_max} may be"
+        )
 
 
 class IllegalTransition(PenstockError):

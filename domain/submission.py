@@ -7,14 +7,20 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from domain.catalogue import Catalogue, TaskType
-from domain.errors import Flaw, InvalidSubmission, UnknownTaskType
+from domain.errors import Flaw, InvalidSubmission, SubmissionTooLarge, UnknownTaskType
 from schemas.events import NAMESPACE, TaskSubmitted
 from schemas.submission import Submission
+
+#: Payload and metadata as UTF-8. More than a door's 1 MiB, since JSON grows when it is written anew: 1e15 becomes
+#: 1000000000000000.0. One bound for all doors: what one of them has accepted, every later reader must accept.
+WRITTEN_BYTES_MAX: Final = 1536 * 1024
+#: A URL grows too: each letter outside ASCII becomes six characters or more. Source: the limit of pydantic's HttpUrl.
+URL_CHARACTERS_MAX: Final = 2083
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +48,13 @@ def submitted(
 
     Raises:
         InvalidSubmission: it does not fit the shape, its type is unknown, or its payload does not fit the type.
+        SubmissionTooLarge: payload and metadata are larger than WRITTEN_BYTES_MAX.
     """
     submission = _parse(document)
     task_type = _task_type(submission, catalogue)
     payload = _payload(submission, task_type)
+    metadata = _json_text(submission.metadata, "/metadata")
+    _check_size(payload, metadata)
     task_id = submission.id or derived_id(submission.tenant, idempotency_key) or new_id
     timeout = submission.timeout if submission.timeout is not None else defaults.timeout_seconds
     retries = submission.max_retries if submission.max_retries is not None else defaults.max_retries
@@ -62,8 +71,8 @@ def submitted(
         timeout_seconds=timeout,
         attempts_max=retries + 1,
         run_at=submission.run_at if submission.run_at and submission.run_at > at else None,
-        metadata=_json_text(submission.metadata, "/metadata"),
-        callback_url=str(submission.callback_url) if submission.callback_url else None,
+        metadata=metadata,
+        callback_url=_callback_url(submission),
         source=source,
         traceparent=traceparent,
     )
@@ -99,6 +108,22 @@ def _payload(submission: Submission, task_type: TaskType) -> str:
     except ValidationError as error:
         raise InvalidSubmission(flaws_of(error, "/payload")) from error
     return _json_text(submission.payload, "/payload")
+
+
+def _check_size(*texts: str) -> None:
+    size = sum(len(text.encode()) for text in texts)
+    if size > WRITTEN_BYTES_MAX:
+        raise SubmissionTooLarge(size, WRITTEN_BYTES_MAX)
+
+
+def _callback_url(submission: Submission) -> str | None:
+    if submission.callback_url is None:
+        return None
+    text = str(submission.callback_url)
+    if len(text) > URL_CHARACTERS_MAX:
+        detail = f"has {len(text)} characters in ASCII, {URL_CHARACTERS_MAX} are allowed"
+        raise InvalidSubmission([Flaw("/callback_url", detail)])
+    return text
 
 
 def _json_text(value: Mapping[str, Any], pointer: str) -> str:

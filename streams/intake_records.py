@@ -5,22 +5,23 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import from_json
 
 from domain.catalogue import Catalogue
-from domain.errors import Flaw, InvalidSubmission, PenstockError
+from domain.errors import Flaw, InvalidSubmission, PenstockError, SubmissionTooLarge
 from domain.submission import SubmissionDefaults, submitted
 from schemas import codec
 from schemas.events import NAMESPACE, TaskRejected, TaskSubmitted
 from schemas.tracing import valid_traceparent
+from streams import topics
 from streams.dead_letters import Origin
 
-#: The same limit as the HTTP door has.
-VALUE_BYTES_MAX = 1024 * 1024
-#: JSON grows when it is written anew: 1e15 becomes 1000000000000000.0.
-WRITTEN_CHARACTERS_MAX = 1536 * 1024
+#: JSON has the same limit as at the HTTP door.
+JSON_BYTES_MAX: Final = 1024 * 1024
+#: Avro may be what the HTTP door has accepted, and thus as large as the log takes; the rest is for keys and headers.
+AVRO_BYTES_MAX: Final = topics.RECORD_BYTES_MAX - 64 * 1024
 DETAIL_CHARACTERS_MAX = 4000
 _SOURCE = "intake"
 #: Held work comes through here on its way from another door, which stays on record.
@@ -52,15 +53,19 @@ class Reader:
         """
         if not value:
             raise Unacceptable("empty_record", "the record has no value")
-        if len(value) > VALUE_BYTES_MAX:
-            raise Unacceptable("too_large", f"the value has {len(value)} bytes, {VALUE_BYTES_MAX} are allowed")
+        avro = value.startswith(codec.MARKER)
+        bytes_max = AVRO_BYTES_MAX if avro else JSON_BYTES_MAX
+        if len(value) > bytes_max:
+            raise Unacceptable("too_large", f"the value has {len(value)} bytes, {bytes_max} are allowed")
         try:
-            if value.startswith(codec.MARKER):
+            if avro:
                 return self._from_avro(_message(value), origin, at)
             trace = valid_traceparent(traceparent)
             return self._submitted(value, origin, at=at, source=_SOURCE, traceparent=trace)
         except InvalidSubmission as error:
             raise Unacceptable("invalid_submission", str(error)) from error
+        except SubmissionTooLarge as error:
+            raise Unacceptable("too_large", str(error)) from error
 
     def _from_avro(self, sent: TaskSubmitted, origin: Origin, at: datetime) -> TaskSubmitted:
         """Checked like any other submission: an outsider's word on class, route, run or epoch counts for nothing."""
@@ -89,8 +94,6 @@ class Reader:
 
     def _submitted(self, document: Any, origin: Origin, **details: Any) -> TaskSubmitted:
         task = submitted(document, self.catalogue, new_id=derived_id(origin), defaults=self.defaults, **details)
-        if len(task.payload) + len(task.metadata) > WRITTEN_CHARACTERS_MAX:
-            raise Unacceptable("too_large", "its numbers, written out, take more room than a record has")
         if task.resource_class not in self.classes:
             raise InvalidSubmission([Flaw("/type", f"its resource class {task.resource_class!r} is not set up here")])
         return task
@@ -144,7 +147,7 @@ def _object(text: str, pointer: str) -> dict[str, Any]:
 
 def _readable(value: bytes | None) -> dict[str, str]:
     """What of type, tenant and id can be told of a record that is wrong otherwise."""
-    if not value or len(value) > VALUE_BYTES_MAX or value.startswith(codec.MARKER):
+    if not value or len(value) > JSON_BYTES_MAX or value.startswith(codec.MARKER):
         return {}
     try:
         document = from_json(value)

@@ -109,6 +109,15 @@ async def test_a_large_body_is_refused_by_its_claim_and_by_its_bytes(client: htt
     assert sent < 3 * 1024 * 1024
 
 
+async def test_a_body_that_grows_too_large_when_it_is_written_out_is_refused(
+    client: httpx.AsyncClient, world: MemoryWorld
+) -> None:
+    numbers = b",".join([b"1e15"] * 100_000)
+    large = b'{"type":"echo","run_at":"2999-01-01T00:00:00Z","payload":{"text":"x","n":[' + numbers + b"]}}"
+    problem(await client.post(PATH, content=large, headers=JSON), 413, "body-too-large")
+    assert not any(world.log.records.values())
+
+
 async def test_a_log_that_does_not_acknowledge_is_an_outage(client: httpx.AsyncClient, world: MemoryWorld) -> None:
     world.log.down = True
     answer = await client.post(PATH, json=ECHO)

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.submission import SubmissionDefaults
+from domain.errors import InvalidSubmission, SubmissionTooLarge
+from domain.submission import WRITTEN_BYTES_MAX, SubmissionDefaults, submitted
 from schemas.codec import encode
 from schemas.commands import CancelTask
 from schemas.events import NAMESPACE, TaskSubmitted
+from streams import held_work, topics
 from streams.dead_letters import Origin
-from streams.intake_records import DETAIL_CHARACTERS_MAX, Reader, Unacceptable, rejection
+from streams.intake_records import AVRO_BYTES_MAX, DETAIL_CHARACTERS_MAX, Reader, Unacceptable, rejection
 from tests.support.memory_world import CATALOGUE, CLASSES
 
 AT = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
@@ -112,6 +114,8 @@ def test_an_outsider_cannot_forge_the_place_of_a_fact(field: str) -> None:
             "too_large",
             "written out",
         ),
+        (encode(replace(AVRO, payload='{"text":"%s"}' % ("x" * 1_600_000))), "too_large", "1572864"),
+        (encode(replace(AVRO, payload='{"text":"%s"}' % (" " * 4_130_000))), "too_large", "4128768"),
         (encode(AVRO)[:-4], "undecodable_record", "damaged"),
         (b"\xc3\x01" + bytes(8), "undecodable_record", "fingerprint"),
         (encode(CancelTask(task_id="t", requested_at=AT)), "undecodable_record", "task.cancel"),
@@ -145,6 +149,96 @@ def test_a_rejection_holds_no_more_than_can_be_kept() -> None:
     assert "\0" not in fact.error_detail
     assert (fact.type, fact.tenant) == (None, None)
     encode(fact)
+
+
+def through_http(body: bytes) -> TaskSubmitted:
+    """What the HTTP door makes of a body."""
+    return submitted(body, CATALOGUE, at=AT, new_id="new", defaults=READER.defaults, source="http", traceparent=TRACE)
+
+
+def later(**more: Any) -> bytes:
+    """Work for later, as a caller of the HTTP door writes it."""
+    document = ECHO | {"run_at": (AT + timedelta(hours=1)).isoformat()} | more
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def of_numbers(size: int) -> bytes:
+    """A payload of numbers that are four times as long when they are written out."""
+    return later(payload={"text": "x", "n": ["numbers"]}).replace(b'"numbers"', b",".join([b"1e15"] * (size // 5)))
+
+
+WIDE = "\N{LATIN SMALL LETTER U WITH DIAERESIS}"
+LIMIT = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        later(payload={"text": "x" * (LIMIT - 200)}),
+        later(payload={"text": WIDE * (LIMIT // 2 - 200)}),
+        later(payload={"text": "\x01" * (LIMIT // 6 - 200)}),
+        later(metadata={"text": WIDE * (LIMIT // 2 - 200)}),
+        of_numbers(400_000),
+        of_numbers(413_000),
+        later(id="i" * 200, tenant=WIDE * 200, model=WIDE * 200, callback_url=f"https://x.example/{WIDE * 340}"),
+    ],
+)
+def test_what_the_http_door_accepts_for_later_is_accepted_and_fits_wherever_it_goes(body: bytes) -> None:
+    accepted = through_http(body)
+    record = encode(accepted)
+    task = read(record)
+    assert task == accepted
+    fact = encode(held_work.held(task, encode(task), "run_at", AT, AT))
+    assert max(len(record), len(fact)) < AVRO_BYTES_MAX < topics.RECORD_BYTES_MAX - 32 * 1024
+
+
+def test_a_submission_at_the_bound_is_taken_by_both_doors_and_one_beyond_it_by_neither() -> None:
+    empty = json.dumps({"text": ""}, separators=(",", ":")) + "{}"
+    room = WRITTEN_BYTES_MAX - len(empty)
+    text = WIDE * (room // 2) + "x" * (room % 2)
+    details: dict[str, Any] = {"at": AT, "new_id": "new", "defaults": READER.defaults, "source": "http"}
+    accepted = submitted(ECHO | {"payload": {"text": text}}, CATALOGUE, **details)
+    assert len(accepted.payload.encode()) + len(accepted.metadata.encode()) == WRITTEN_BYTES_MAX
+    assert read(encode(accepted)) == accepted
+    beyond = {"text": text + "x"}
+    with pytest.raises(SubmissionTooLarge):
+        submitted(ECHO | {"payload": beyond}, CATALOGUE, **details)
+    larger = replace(accepted, payload=json.dumps(beyond, ensure_ascii=False, separators=(",", ":")))
+    assert refused(encode(larger)).code == "too_large"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=8), children, max_size=4),
+    max_leaves=12,
+)
+URLS = st.text(max_size=20).map(lambda path: f"https://x.example/{path}")
+
+
+@given(
+    changes=st.fixed_dictionaries(
+        {"payload": st.dictionaries(st.text(max_size=8), JSON, max_size=4).map(lambda more: more | {"text": "x"})},
+        optional={
+            "metadata": st.dictionaries(st.text(max_size=8), JSON, max_size=4),
+            "tenant": st.text(min_size=1, max_size=8),
+            "model": st.text(min_size=1, max_size=8),
+            "timeout": st.floats(min_value=0, max_value=1e6) | st.sampled_from(["60s", "1.5h"]),
+            "max_retries": st.integers(0, 100),
+            "callback_url": URLS,
+        },
+    )
+)
+def test_whatever_the_http_door_accepts_for_later_becomes_the_same_task(changes: dict[str, Any]) -> None:
+    try:
+        accepted = through_http(json.dumps(ECHO | {"run_at": "2026-11-22T00:00:00Z"} | changes).encode())
+    except InvalidSubmission:
+        return
+    assert read(encode(accepted)) == accepted
+
+
+def test_a_url_that_grows_too_long_when_it_is_written_in_ascii_is_refused_at_once() -> None:
+    with pytest.raises(InvalidSubmission, match=r"/callback_url: has \d+ characters in ASCII"):
+        through_http(later(callback_url=f"https://x.example/{WIDE * 700}"))
 
 
 @given(
