@@ -21,8 +21,8 @@ class RolePlan:
     command: tuple[str, ...]
     #: Must be ready whenever this one is started.
     needs: tuple[str, ...] = ()
-    #: Must have been ready once before this one is started for the first time.
-    after: tuple[str, ...] = ()
+    #: Start with this one, and are stopped only when it has stopped.
+    outlived_by: tuple[str, ...] = ()
     stop_signal: signal.Signals = signal.SIGTERM
     #: How long it may take to stop before it is killed.
     stop_seconds: float = WORKER_STOP_SECONDS
@@ -61,30 +61,30 @@ def plan_roles(settings: Settings) -> list[RolePlan]:
         RolePlan(name=name, command=role_command(*arguments), needs=needs, stop_seconds=WORKER_STOP_SECONDS)
         for name, arguments in commands.items()
     ]
-    # Last, so that a system that answers is a system that works. A worker that restarts does not take it away.
+    # It says by itself when the system works, and starts with the others since all of them take their time.
     api = RolePlan(
         name="api",
         command=role_command("api"),
         needs=needs,
-        after=tuple(each.name for each in workers),
+        outlived_by=tuple(each.name for each in workers),
         stop_seconds=API_STOP_SECONDS,
     )
     return [*services, prepare, *workers, api]
 
 
-def start_waves(plans: Sequence[RolePlan]) -> list[list[RolePlan]]:
-    """Roles grouped so that each one's needs are in earlier groups; stopping takes the groups backwards.
+def layers(plans: Sequence[RolePlan]) -> list[list[RolePlan]]:
+    """Roles grouped so that what a role needs, or is outlived by, is in earlier groups; stopping goes backwards.
 
     Raises: ValueError where roles need one another in a circle, or one that is not planned.
     """
-    waves: list[list[RolePlan]] = []
+    grouped: list[list[RolePlan]] = []
     placed: set[str] = set()
     waiting = list(plans)
     while waiting:
-        wave = [plan for plan in waiting if placed.issuperset(plan.needs + plan.after)]
-        if not wave:
+        layer = [plan for plan in waiting if placed.issuperset(plan.needs + plan.outlived_by)]
+        if not layer:
             raise ValueError(f"roles that can never start: {', '.join(plan.name for plan in waiting)}")
-        waves.append(wave)
-        placed.update(plan.name for plan in wave)
+        grouped.append(layer)
+        placed.update(plan.name for plan in layer)
         waiting = [plan for plan in waiting if plan.name not in placed]
-    return waves
+    return grouped

@@ -17,7 +17,7 @@ from penstock.embedded.kafka import HOST
 from penstock.embedded.postgres import PostgresPlace
 from penstock.errors import SettingsError
 from penstock.installation import Installation, RunningRole, RunningSystem
-from penstock.plan import RolePlan, plan_roles, start_waves
+from penstock.plan import RolePlan, layers, plan_roles
 from penstock.processes import READY_FILE_ENV, identity, is_free, is_same_process
 from penstock.readiness import Probe, probe_for
 from penstock.restarts import remembered, verdict
@@ -75,8 +75,8 @@ class Supervisor:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for wave in reversed(start_waves([role.plan for role in self._roles.values()])):
-            await asyncio.gather(*(self._stop_role(self._roles[plan.name]) for plan in wave))
+        for layer in reversed(layers([role.plan for role in self._roles.values()])):
+            await asyncio.gather(*(self._stop_role(self._roles[plan.name]) for plan in layer))
 
     def kill(self) -> None:
         """Kill everything at once: for a user who asks a second time."""
@@ -93,8 +93,6 @@ class Supervisor:
         self._say(role.plan.name, "stopped" if by_itself else f"killed: it did not stop within {seconds:g} s")
 
     async def _keep(self, role: _Kept) -> None:
-        for earlier in role.plan.after:
-            await self._roles[earlier].ready.wait()
         while True:
             for need in role.plan.needs:
                 await self._roles[need].ready.wait()

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from penstock.plan import RolePlan, plan_roles, start_waves
+from penstock.plan import RolePlan, layers, plan_roles
 from penstock.settings import Settings
 
 
-def test_services_start_first_and_the_api_last(tmp_path: Path) -> None:
-    waves = start_waves(plan_roles(Settings(data_dir=tmp_path)))
-    names = [sorted(plan.name for plan in wave) for wave in waves]
+def test_services_come_first_and_the_api_stops_first(tmp_path: Path) -> None:
+    grouped = layers(plan_roles(Settings(data_dir=tmp_path)))
+    names = [sorted(plan.name for plan in layer) for layer in grouped]
     workers = ["agents-cpu", "agents-io", "agents-llm", "agents-media", "intake", "projector"]
     assert names == [["kafka", "postgres"], ["prepare"], workers, ["api"]]
 
@@ -28,13 +28,14 @@ def test_only_the_chosen_classes_get_agents(tmp_path: Path) -> None:
 
 
 def test_stopping_everything_takes_less_than_ten_seconds(tmp_path: Path) -> None:
-    waves = start_waves(plan_roles(Settings(data_dir=tmp_path)))
+    grouped = layers(plan_roles(Settings(data_dir=tmp_path)))
     assert (
-        sum(max(plan.stop_seconds for plan in wave if not plan.is_step) for wave in waves if not wave[0].is_step) < 10
+        sum(max(plan.stop_seconds for plan in layer if not plan.is_step) for layer in grouped if not layer[0].is_step)
+        < 10
     )
 
 
 def test_roles_that_need_one_another_in_a_circle_are_refused() -> None:
     circle = [RolePlan(name="a", command=(), needs=("b",)), RolePlan(name="b", command=(), needs=("a",))]
     with pytest.raises(ValueError, match="a, b"):
-        start_waves(circle)
+        layers(circle)
