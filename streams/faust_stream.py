@@ -16,6 +16,7 @@ from typing import Any
 import faust
 from faust.types import TP, EventT
 
+from streams import header_names
 from streams.assignor import ShardAssignor
 from streams.faust_commits import ShardConsumer
 from streams.shard_stream import POLL_RECORDS_MAX, GroupMembership, Ownership, ShardOwner, ShardRecord
@@ -38,6 +39,7 @@ class FaustShardStream:
 
     async def start(self, owner: ShardOwner) -> None:
         self._owner = owner
+        header_names.tolerate_any()
         for name in self._membership.topics:
             topic = self._app.topic(
                 name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"

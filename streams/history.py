@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from streams import header_names
+
 #: Records of one poll: large, since nobody waits for single ones.
 BATCH_RECORDS_MAX = 5000
 
@@ -16,6 +18,7 @@ BATCH_RECORDS_MAX = 5000
 @asynccontextmanager
 async def reader(bootstrap_servers: str, topics: Iterable[str]) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer without a group, assigned every partition of the topics."""
+    header_names.tolerate_any()
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap_servers,
         group_id=None,

@@ -27,7 +27,7 @@ from domain.submission import SubmissionDefaults
 from schemas.codec import UndecodableRecord, decode, encode
 from schemas.commands import CancelTask
 from schemas.events import TaskSubmitted
-from streams import dead_letters, held_work, history, intake_records, topics
+from streams import dead_letters, header_names, held_work, history, intake_records, topics
 from streams.admission import Admission
 from streams.dead_letters import Origin
 from streams.held_work import HeldWork
@@ -95,6 +95,7 @@ class Intake:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read, copy, commit, until told to stop."""
+        header_names.tolerate_any()
         consumer = AIOKafkaConsumer(
             topics.INTAKE,
             bootstrap_servers=self._config.bootstrap_servers,
@@ -172,6 +173,8 @@ class Intake:
             self._remember(task, future.result())
 
     def _read(self, record: ConsumerRecord, at: datetime) -> TaskSubmitted:
+        if any(header_names.REPLACEMENT in name for name, _ in record.headers):
+            raise Unacceptable("undecodable_header", "the name of one of its headers is not UTF-8")
         trace = next((value for name, value in record.headers if name.lower() == "traceparent" and value), b"")
         traceparent = trace.decode("ascii", errors="replace")
         try:

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
+from streams import header_names
 from streams.shard_stream import POLL_RECORDS_MAX, GroupMembership, Ownership, ShardOwner, ShardRecord
 
 
@@ -41,6 +42,7 @@ class PlainShardStream:
 
     async def start(self, owner: ShardOwner) -> None:
         self._owner = owner
+        header_names.tolerate_any()
         await self._consumer.start()
         self._consumer.subscribe(list(self._membership.topics), listener=_Listener(self))
         self._tasks = [asyncio.create_task(self._poll()), asyncio.create_task(self._commit_regularly())]

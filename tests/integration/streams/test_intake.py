@@ -21,6 +21,7 @@ from streams import dead_letters, topics
 from streams.cluster import Cluster
 from streams.intake import GROUP
 from streams.log import EventLog
+from tests.support import foreign
 from tests.support.doors import Doors, eventually, records
 
 pytestmark = pytest.mark.external_service
@@ -147,6 +148,34 @@ async def test_fifty_bad_records_among_fifty_good_ones(doors: Doors) -> None:
             return view is not None and view.status == "rejected"
 
         await eventually(shown, "a rejection to be readable")
+
+
+async def test_a_header_name_that_is_not_utf_8_costs_only_its_own_record(doors: Doors) -> None:
+    tenant = f"t{uuid.uuid4().hex}"
+    sent = [echo(tenant, id=f"{tenant}-{number}") for number in range(4)]
+    names = [b"good", b"\xff\xfe", b"good", b"good"]
+    odd_one = foreign.batch_of(list(zip(sent, names, strict=True))[:3])
+    begin = await foreign.append_batch(doors.kafka, topics.INTAKE, 0, odd_one)
+    async with doors.intake():
+        await foreign.append_batch(doors.kafka, topics.INTAKE, 0, foreign.batch_of([(sent[3], names[3])]))
+
+        async def all_there() -> bool:
+            return len(await submissions(doors.kafka, tenant)) >= 3
+
+        await eventually(all_there, "the good ones around the odd one")
+        found = {each.task_id for each in await submissions(doors.kafka, tenant)}
+        assert found == {f"{tenant}-{number}" for number in (0, 2, 3)}
+
+        async def committed() -> bool:
+            async with Cluster(doors.kafka) as cluster:
+                return await cluster.lag(GROUP, [topics.INTAKE]) == 0
+
+        await eventually(committed, "intake to have committed behind them")
+    (letter,) = await records(doors.kafka, topics.DEAD_LETTERS, of_tenant(tenant))
+    assert letter.value == sent[1]
+    headers = dict(letter.headers)
+    assert headers[dead_letters.OFFSET_HEADER] == str(begin + 1).encode()
+    assert b"UTF-8" in headers[dead_letters.REASON_HEADER]
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])

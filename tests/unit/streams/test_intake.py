@@ -142,6 +142,17 @@ async def test_an_outage_of_the_log_is_not_swallowed(world: MemoryWorld, door: I
     assert len(world.log.submissions) == 1
 
 
+async def test_a_record_with_a_header_name_that_cannot_be_read_is_rejected(world: MemoryWorld, door: Intake) -> None:
+    odd = echo(1)
+    odd.headers = [("\N{REPLACEMENT CHARACTER}", b"1")]
+    await door.copy([echo(0), odd, echo(2)], AT)
+    (fact,) = world.log.records[topics.LIFECYCLE]
+    assert (fact.error_code, fact.origin) == ("undecodable_header", "tasks-intake/0/1")
+    ((value, key, headers),) = world.log.records[topics.DEAD_LETTERS]
+    assert (value, key, headers["penstock-origin-offset"]) == (odd.value, b"key", b"1")
+    assert len(world.log.submissions) == 2
+
+
 async def test_a_reader_that_breaks_rejects_the_record_and_goes_on(
     world: MemoryWorld, door: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
