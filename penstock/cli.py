@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import traceback
 
 import typer
 from rich.console import Console
@@ -10,6 +11,9 @@ from rich.console import Console
 from domain.errors import PenstockError
 from penstock.commands import doctor, roles, streams, tasks, up
 from penstock.errors import OperatorError
+
+#: For what nobody foresaw, so that 1 keeps its meaning (`replay --verify`: they differ). Source: BSD, sysexits.h.
+BUG_STATUS = 70
 
 app = typer.Typer(
     name="penstock",
@@ -41,6 +45,9 @@ def main() -> None:
         # The reader of our output (`head`, say) has gone; what is left in the buffer must not raise at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(BUG_STATUS)
 
 
 def _plain(text: str) -> str:

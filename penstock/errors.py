@@ -7,6 +7,7 @@ domain.errors.PenstockError
     ├── NotRunning           no system runs on this data folder
     ├── EmbeddedError        the embedded Kafka or PostgreSQL cannot be prepared
     │   └── JarMismatch      a jar differs from the committed lock
+    ├── ReplayCutShort       an outage, or other maintenance, kept a replay from its end
     └── RequestFailed        the running system refused what was asked
 """
 
@@ -43,6 +44,12 @@ class NotRunning(OperatorError):
     """No system runs on this data folder."""
 
     exit_code = 4
+
+
+class ReplayCutShort(OperatorError):
+    """An outage, or other maintenance, kept a replay from its end: it found neither agreement nor a difference."""
+
+    exit_code = 5
 
 
 class EmbeddedError(OperatorError):

@@ -9,8 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from domain.errors import PenstockError
 from penstock.commands.options import Config, Data, running_system
-from penstock.errors import RequestFailed, SettingsError
+from penstock.errors import ReplayCutShort, SettingsError
 from penstock.settings import Settings, load
 
 PANEL = "The log"
@@ -53,7 +54,10 @@ def replay(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Read the whole log again: to rebuild the read models, or to prove that they agree with it (exit 1 if not)."""
+    """Read the whole log again, to rebuild the read models, or to prove that they agree with it.
+
+    With --verify: exit 0 when they agree, 1 when they differ. Exit 5 when an outage or other maintenance prevents it.
+    """
     if rebuild == verify:
         raise SettingsError("Replay needs a purpose.", remedy="Give --verify or --rebuild.")
     settings = load(config, data_dir=data)
@@ -91,19 +95,31 @@ async def _verify(settings: Settings) -> int:
 async def _whole(work: Awaitable[T]) -> T:
     """The work's answer.
 
-    Raises: RequestFailed for an outage, which leaves everything as it was.
+    Raises: ReplayCutShort for an outage or other maintenance, which leave everything as it was.
     """
     import psycopg
     from aiokafka.errors import KafkaError
+    from sqlalchemy.exc import DBAPIError
+
+    from projections.rebuild import MaintenanceRunning
 
     try:
         return await work
-    except (KafkaError, psycopg.Error, TimeoutError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise RequestFailed(
-            f"The replay was cut short: {reason}.",
-            remedy="Nothing was changed; try again when Kafka and PostgreSQL run.",
+    except MaintenanceRunning as error:
+        raise ReplayCutShort(
+            "Another rebuild or verification of these read models is under way.",
+            remedy="Wait until it has ended, and try again.",
         ) from error
+    except (KafkaError, psycopg.Error, DBAPIError, OSError) as error:
+        # TimeoutError is an OSError. SQLAlchemy adds its own explanations to what the driver said.
+        said = str(getattr(error, "orig", None) or error)
+        reason = " ".join(said.split()).rstrip(".") or type(error).__name__
+        raise ReplayCutShort(
+            f"The replay was cut short: {reason}.",
+            remedy="Nothing was changed; `penstock doctor` says what is down, then try again.",
+        ) from error
+    except PenstockError as error:
+        raise ReplayCutShort(f"The replay was cut short: {error}.", remedy="Nothing was changed.") from error
 
 
 @contextmanager
