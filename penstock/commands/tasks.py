@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from domain.priority import Priority, priority_of
 from penstock.client import TERMINAL, Client, connected
 from penstock.commands.options import AsJson, Config, Data, running_system
 from penstock.errors import SettingsError
@@ -32,7 +33,7 @@ def register(app: typer.Typer) -> None:
 def submit(
     task_type: Annotated[str, typer.Argument(metavar="TYPE", help="The task type, such as convert.")],
     payload: Annotated[str, typer.Option(help="A JSON object; @FILE reads it from a file, - from standard input.")],
-    priority: Annotated[str | None, typer.Option(help="low, normal or high.")] = None,
+    priority: Annotated[str | None, typer.Option(help="low, normal or high; or 1, 2 or 3.")] = None,
     tenant: Annotated[str | None, typer.Option(help="On whose behalf.")] = None,
     model: Annotated[str | None, typer.Option(help="The model to use.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end and print the result.")] = False,
@@ -41,7 +42,8 @@ def submit(
 ) -> None:
     """Submit a task and print its id; with --wait, exit 1 unless it completed."""
     submission: dict[str, object] = {"type": task_type, "payload": read_payload(payload)}
-    options = {"priority": priority, "tenant": tenant, "model": model}
+    given = None if priority is None else read_priority(priority)
+    options = {"priority": given, "tenant": tenant, "model": model}
     submission |= {name: value for name, value in options.items() if value is not None}
     with connected(running_system(data, config).api_url) as client:
         accepted = client.submit(submission)
@@ -52,6 +54,19 @@ def submit(
         task = client.task_at_its_end(accepted["task_id"])
     _print_json(task["result"] if task["status"] == "completed" else task)
     raise typer.Exit(0 if task["status"] == "completed" else 1)
+
+
+def read_priority(text: str) -> int:
+    """The number of a priority that the user gave as a word or as a number.
+
+    Raises: SettingsError where it is none.
+    """
+    try:
+        return Priority(int(text)) if text.isdecimal() else priority_of(text)
+    except (KeyError, ValueError) as error:
+        raise SettingsError(
+            f"There is no priority {text!r}.", remedy="Give low, normal or high, or 1, 2 or 3 (3 is high)."
+        ) from error
 
 
 def read_payload(text: str) -> object:

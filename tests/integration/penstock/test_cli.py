@@ -1,28 +1,12 @@
 """The command line: what it says, and how it exits, when things are not as they should be."""
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-#: Python and its packages have to start; nothing here waits for more.
-TIMEOUT_SECONDS = 60
-
-
-def penstock(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command from some folder, as a user does."""
-    outside = {name: value for name, value in os.environ.items() if not name.startswith(("PENSTOCK_", "KAFKA_"))}
-    return subprocess.run(
-        [str(Path(sys.executable).parent / "penstock"), *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=outside | environment,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
+from projections.migrate import migrate
+from tests.support.command import penstock
 
 
 @pytest.mark.parametrize(
@@ -32,6 +16,7 @@ def penstock(*arguments: str, cwd: Path, **environment: str) -> subprocess.Compl
         (["topics", "--bootstrap", "--data", "nothing-here"], 4, "penstock up"),
         (["submit", "convert", "--payload", "{", "--data", "nothing-here"], 2, "no JSON"),
         (["submit", "convert", "--payload", "@absent.json", "--data", "nothing-here"], 2, "absent.json"),
+        (["submit", "convert", "--payload", "{}", "--priority", "4"], 2, "low, normal or high, or 1, 2 or 3"),
         (["up", "--classes", "nowhere"], 2, "There is no class nowhere"),
         (["agents", "nowhere"], 2, "nowhere"),
         (["projector"], 2, "KAFKA_BOOTSTRAP_SERVERS"),
@@ -77,3 +62,15 @@ def test_the_doctor_passes_here_and_fails_on_a_database_that_is_away(tmp_path: P
     result = penstock("doctor", "--data", "d", cwd=tmp_path, PENSTOCK_PORT="0", DATABASE_URL=away)
     assert result.returncode == 1
     assert "cannot connect" in result.stdout
+
+
+@pytest.mark.external_service
+async def test_the_doctor_sees_whether_the_tables_are_prepared(tmp_path: Path, database: str) -> None:
+    def doctor() -> subprocess.CompletedProcess[str]:
+        return penstock("doctor", "--data", "d", cwd=tmp_path, PENSTOCK_PORT="0", DATABASE_URL=database)
+
+    unprepared = doctor()
+    assert unprepared.returncode == 1
+    assert "there are no tables yet. Run `penstock prepare`." in unprepared.stdout
+    await migrate(database)
+    assert doctor().returncode == 0
