@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 import uuid
@@ -14,8 +15,8 @@ from api import problems
 
 HEADER = "x-request-id"
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._~:@/+=-]{1,128}")
-#: Asked every few seconds by supervisors; worth a line only when the answer is bad.
-QUIET_PATHS = frozenset({"/health", "/ready"})
+#: Asked every few seconds by supervisors; while something is down they would fill the log.
+PROBES = frozenset({"/health", "/ready"})
 
 
 class RequestLog:
@@ -53,12 +54,12 @@ class RequestLog:
                     raise  # the answer has begun: all that is left is to break it off
                 await problems.response(problems.translated(error))(scope, receive, answer)
             finally:
-                if status is None or status >= 500 or scope["path"] not in QUIET_PATHS:
-                    self._log.info(
-                        "request",
-                        action="request",
-                        method=scope["method"],
-                        path=scope["path"],
-                        status=status,
-                        milliseconds=round((time.perf_counter() - began) * 1000, 1),
-                    )
+                self._log.log(
+                    logging.DEBUG if scope["path"] in PROBES else logging.INFO,
+                    "request",
+                    action="request",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status,
+                    milliseconds=round((time.perf_counter() - began) * 1000, 1),
+                )
