@@ -59,7 +59,7 @@ class Submission(BaseModel):
     payload: dict[str, Any] = Field(default_factory=dict, description="What the handler works on; its own schema.")
     id: TaskId | None = Field(default=None, description="Task id of the sender's choice; the same id is the same task.")
     priority: PriorityNumber = Field(default=2, description="1 low, 2 normal, 3 high, or the words.")
-    tenant: Name = Field(default="default", description="On whose behalf; fairness and quotas go by it.")
+    tenant: Name = Field(default="default", description="On whose behalf: a label that lists can be filtered by.")
     model: Name | None = Field(default=None, description="Model to use, where the type uses one.")
     timeout: Seconds | None = Field(default=None, description='Time limit of one attempt: seconds, "60s", "5m".')
     max_retries: int | None = Field(
@@ -67,7 +67,7 @@ class Submission(BaseModel):
     )
     run_at: datetime | None = Field(default=None, description="Not before this moment (RFC 3339, with an offset).")
     metadata: dict[str, Any] = Field(default_factory=dict, description="Kept with the task, never interpreted.")
-    callback_url: HttpUrl | None = Field(default=None, description="Told when the task completes or fails.")
+    callback_url: HttpUrl | None = Field(default=None, description="Kept with the task; nothing calls it yet.")
 
     @field_validator("run_at", mode="before")
     @classmethod

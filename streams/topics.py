@@ -82,7 +82,15 @@ SHARED: Final = (
         ("api",),
         ("agents", "intake"),
     ),
-    Topic(PROGRESS, "task id", 4, DAY_MS, "token deltas and percentages, light JSON", ("agents",), ("api",)),
+    Topic(
+        PROGRESS,
+        "task id",
+        4,
+        DAY_MS,
+        "token deltas and percentages, light JSON",
+        ("agents",),
+        ("any Kafka consumer",),
+    ),
     Topic(
         INTAKE,
         "any",
