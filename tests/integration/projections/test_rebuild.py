@@ -12,7 +12,7 @@ from projections.database import connect, reading
 from projections.locks import Lock, acquire
 from projections.offsets import watermark
 from projections.rebuild import MaintenanceRunning, RebuildConfig, rebuild, verify
-from projections.recorded import recorded
+from projections.recorded import LogTooShort, recorded
 from projections.runner import ProjectorConfig
 from projections.tasks import get_statuses
 from streams.log import EventLog
@@ -154,3 +154,17 @@ async def test_a_rebuild_that_fails_leaves_the_live_tables_and_no_scratch(
     assert await schemas(connection) == ["penstock"]
     rows = await (await connection.execute("SELECT count(*) FROM queue_depth")).fetchone()
     assert rows == (1,)
+
+
+async def test_a_log_that_ends_before_the_live_tables_is_said_and_not_waited_for(
+    config: ProjectorConfig,
+    engine: AsyncEngine,
+    maintenance: RebuildConfig,
+    log_of_lives: list[str],
+    connection: psycopg.AsyncConnection,
+) -> None:
+    async with projecting(config):
+        await projected(engine, config)
+    await connection.execute("UPDATE penstock.projection_offsets SET next_offset = next_offset + 1000000")
+    with pytest.raises(LogTooShort, match="ends at"):
+        await verify(maintenance)
