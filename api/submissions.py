@@ -138,7 +138,8 @@ class Submissions:
     async def _before(self, task_id: str) -> TaskRow | None:
         """The task that has this id already.
 
-        Without the read model a repeat is appended once more: the log shows it to be the same task by its event id.
+        Without the read model a repeat is appended once more. The task's owner recognises it by its event id while it
+        remembers the task; a repeat of one that ended long ago, met by such an outage, runs again.
         """
         if (accepted := self._recent.get(task_id)) is not None:
             return accepted

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from domain import decide
@@ -45,7 +45,10 @@ def held(submission: TaskSubmitted, encoded: bytes, reason: str, until: datetime
 
 
 class HeldWork:
-    """One per installation; a second one would append repeats, which owners recognise by their event id."""
+    """Many may listen, but one of an installation leads: it alone moves tasks.
+
+    While the lead passes on, two may move the same task: an owner recognises such a repeat by its event id.
+    """
 
     def __init__(self, log: Appends, tasks: IntakeReadModel, admission: Admission, classes: Sequence[str]) -> None:
         self._log = log
@@ -83,11 +86,11 @@ class HeldWork:
         # Tasks that went to their topic and are still shown as held wait in its queue, though it does not count them.
         return self._admission.room(resource_class) - self._released[resource_class]
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Take turns until told to stop; outages of the log and of PostgreSQL are waited for."""
+    async def run(self, stop: asyncio.Event, leads: Callable[[], bool]) -> None:
+        """Take turns until told to stop, or watch those of the leader; outages are waited for."""
         while not stop.is_set():
             try:
-                await self.turn(datetime.now(UTC))
+                await (self.turn if leads() else self.watch)(datetime.now(UTC))
             except (LogUnavailable, ReadModelUnavailable) as error:
                 logger.warning("held work waits: %s", error)
             try:
@@ -106,6 +109,17 @@ class HeldWork:
         self._admission.observe(await self._tasks.queue())
         for resource_class in self._classes:
             await self._release(resource_class, at)
+
+    async def watch(self, at: datetime) -> None:
+        """What a turn is while another leads: see whether the work that was put aside here has moved on.
+
+        Raises:
+            ReadModelUnavailable: the next one does it.
+        """
+        await self._forget_what_is_gone()
+        for resource_class in list(self._backlog):
+            if not await self._tasks.due(resource_class, at, 1):
+                self._backlog.discard(resource_class)
 
     async def _forget_what_is_gone(self) -> None:
         if self._settled:

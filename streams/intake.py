@@ -38,13 +38,16 @@ from streams.ports import Appends, IntakeReadModel, ReadModelUnavailable
 logger = logging.getLogger(__name__)
 
 GROUP = "intake"
+#: Whoever owns it moves held work.
+LEADING = TopicPartition(topics.INTAKE, 0)
 BATCH_RECORDS_MAX = 1000
 POLL_TIMEOUT_MS = 200
 RETRY_DELAY_SECONDS = 1.0
 COMMIT_TIMEOUT_SECONDS = 5.0
 #: Tasks that this process remembers to have taken in, so that quick repeats cost no look-up and make no second task.
 RECENT_MAX = 100_000
-#: Look-ups of known ids are tried this often; then the record is copied: an owner recognises a repeat by its event id.
+#: Look-ups of known ids are tried this often; then the record is copied. Its owner recognises a repeat by the event id
+#: while it remembers the task; a repeat of one that ended long ago, met by such an outage, runs again.
 LOOK_UPS_MAX = 3
 #: How old the view of the queues may be.
 QUEUES_AGE_SECONDS_MAX = 0.25
@@ -75,7 +78,7 @@ async def run_intake(config: IntakeConfig, stop: asyncio.Event) -> None:
         waiting = HeldWork(log, config.tasks, admission, config.classes)
         intake = Intake(config, log, admission, waiting)
         async with asyncio.TaskGroup() as group:
-            group.create_task(waiting.run(stop))
+            group.create_task(waiting.run(stop, intake.leads))
             group.create_task(_hear_commands(config.bootstrap_servers, waiting, stop))
             group.create_task(intake.run(stop))
 
@@ -92,6 +95,11 @@ class Intake:
         self._recent: OrderedDict[str, None] = OrderedDict()
         self._committed: dict[TopicPartition, int] = {}
         self._queues_seen_at = -QUEUES_AGE_SECONDS_MAX
+        self._consumer: AIOKafkaConsumer | None = None
+
+    def leads(self) -> bool:
+        """This one of all intake processes moves held work: the owner of the first partition."""
+        return self._consumer is not None and LEADING in self._consumer.assignment()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read, copy, commit, until told to stop."""
@@ -110,6 +118,7 @@ class Intake:
             max_poll_interval_ms=2_000_000_000,
         )
         await consumer.start()
+        self._consumer = consumer
         try:
             while not stop.is_set():
                 batches = await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=BATCH_RECORDS_MAX)

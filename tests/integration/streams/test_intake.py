@@ -20,7 +20,7 @@ from schemas.events import TaskRejected, TaskSubmitted
 from streams import dead_letters, topics
 from streams.cluster import Cluster
 from streams.intake import GROUP
-from streams.log import EventLog
+from streams.log import EventLog, LogUnavailable
 from tests.support import foreign
 from tests.support.doors import Doors, eventually, records
 
@@ -243,6 +243,34 @@ async def test_avro_and_a_repeated_id(doors: Doors) -> None:
     first, other = sorted(await submissions(doors.kafka, tenant), key=lambda each: each.task_id)
     assert (first.task_id, first.resource_class, first.event_id) == (sent.task_id, "doorcpu", sent.event_id)
     assert other.task_id == f"{tenant}-2"
+
+
+async def test_of_two_intakes_one_releases_held_work(doors: Doors) -> None:
+    tenant = f"t{uuid.uuid4().hex}"
+    async with doors.projector(), doors.intake(), doors.intake(), Cluster(doors.kafka) as cluster:
+
+        async def both() -> bool:
+            try:
+                return (await cluster.members([GROUP]))[GROUP] == 2
+            except LogUnavailable:
+                # A broker that has just started knows of no groups.
+                return False
+
+        await eventually(both, "two members")
+        soon = datetime.now(UTC) + timedelta(seconds=3)
+        # The last one is released by a later turn than the others.
+        times = [*[soon] * 50, soon + timedelta(seconds=2)]
+        await produce(
+            doors.kafka,
+            *(echo(tenant, run_at=at.isoformat(), id=f"{tenant}-{number}") for number, at in enumerate(times)),
+        )
+
+        async def last_one_there() -> bool:
+            return f"{tenant}-50" in {each.task_id for each in await submissions(doors.kafka, tenant)}
+
+        await eventually(last_one_there, "the last task to be released")
+    # Two that release would both find the tasks due, before the read model shows that they are gone.
+    assert len(await submissions(doors.kafka, tenant)) == 51
 
 
 async def test_held_work_is_shown_released_and_cancelled(doors: Doors) -> None:

@@ -1,5 +1,6 @@
 """Held work: released in time and in order, cancelled on request, and never twice by mistake."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -146,3 +147,39 @@ def test_a_retried_task_is_held_as_its_own_run() -> None:
         task_id="t", occurred_at=AT, type="order", resource_class="cpu", routing_key="t", run=3, attempts_before=2
     )
     assert held_work.held(again, encode(again), "queue_full", AT, AT).run == 3
+
+
+async def test_only_the_leader_moves_tasks_and_another_may_become_it(
+    world: MemoryWorld, service: HeldWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = asyncio.Event()
+    hold(world, task("a"), until=AT)
+    asked: list[bool] = []
+
+    def leads() -> bool:
+        """Not at first, then once."""
+        assert not world.log.submissions, "released by one that does not lead"
+        asked.append(len(asked) > 1)
+        if asked[-1]:
+            stop.set()
+        return asked[-1]
+
+    monkeypatch.setattr(held_work, "POLL_INTERVAL_SECONDS", 0.001)
+    await asyncio.wait_for(service.run(stop, leads), 10)
+    assert asked == [False, False, True]
+    assert world.log.records["tasks-cpu-normal"] == [task("a")]
+
+
+async def test_one_that_does_not_lead_sees_that_what_it_put_aside_has_moved_on(
+    world: MemoryWorld, service: HeldWork
+) -> None:
+    leader = HeldWork(world.log, world.read_model, Admission(BOUND), ("cpu", "io"))
+    await service.watch(AT)
+    hold(world, task("a"), until=AT)
+    service.put_aside("cpu")
+    await service.watch(AT)
+    assert service.room("cpu") == 0
+    await leader.turn(AT)
+    world.happens(TaskQueued(task_id="a", occurred_at=AT, epoch=1, sequence=1))
+    await service.watch(AT)
+    assert service.room("cpu") == BOUND
