@@ -151,6 +151,7 @@ async def test_one_line_a_request(client: httpx.AsyncClient) -> None:
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
         await client.post(PATH, json=ECHO, headers={"x-request-id": "mine-2"})
         await client.get("/ready")
-    (line,) = lines
+    line, probe = lines
     assert (line["method"], line["path"], line["status"], line["request_id"]) == ("POST", PATH, 202, "mine-2")
+    assert (line["log_level"], probe["log_level"], probe["path"]) == ("info", "debug", "/ready")
     assert line["milliseconds"] >= 0
