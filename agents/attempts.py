@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -21,7 +20,7 @@ from agents.window import Entry, Stop
 from domain.decide import Complete, ConfirmCancel, Fail, OwnerCommand, Release
 from domain.errors import TaskError, UnknownTaskType
 from domain.retry import RetryPolicy
-from schemas.events import NAMESPACE
+from schemas.events import derived_uuid
 from streams.log import EventLog
 
 #: An error's text in the log; the rest belongs into the worker's own log file.
@@ -76,7 +75,7 @@ class AttemptRunner:
             attempt=state.attempt,
             epoch=state.epoch,
             task_type=submission.type,
-            idempotency_key=str(uuid.uuid5(NAMESPACE, f"{entry.task_id}/{state.run}/side-effects")),
+            idempotency_key=derived_uuid(f"{entry.task_id}/{state.run}/side-effects"),
             model=submission.model,
             timeout_seconds=submission.timeout_seconds,
             deadline_at=datetime.now(UTC) + timedelta(seconds=submission.timeout_seconds),

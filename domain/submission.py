@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +12,7 @@ from pydantic import ValidationError
 
 from domain.catalogue import Catalogue, TaskType
 from domain.errors import Flaw, InvalidSubmission, SubmissionTooLarge, UnknownTaskType
-from schemas.events import NAMESPACE, TaskSubmitted
+from schemas.events import TaskSubmitted, derived_uuid
 from schemas.submission import Submission
 
 #: Payload and metadata as UTF-8. More than a door's 1 MiB, since JSON grows when it is written anew: 1e15 becomes
@@ -82,7 +81,7 @@ def derived_id(tenant: str, idempotency_key: str | None) -> str | None:
     """The id that a tenant's idempotency key stands for: the same key is the same task."""
     if not idempotency_key:
         return None
-    return str(uuid.uuid5(NAMESPACE, f"{tenant}\n{idempotency_key}"))
+    return derived_uuid(f"{tenant}\n{idempotency_key}")
 
 
 def _parse(document: Mapping[str, Any] | bytes | str) -> Submission:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
-from schemas.events import NAMESPACE
+from schemas.events import derived_uuid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +25,7 @@ class CancelTask:
     @property
     def event_id(self) -> str:
         """The same request always has the same id."""
-        return str(uuid.uuid5(NAMESPACE, f"{self.task_id}/{self.run}/{self.TYPE}"))
+        return derived_uuid(f"{self.task_id}/{self.run}/{self.TYPE}")
 
 
 TaskCommand = CancelTask

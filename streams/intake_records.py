@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -13,7 +12,7 @@ from domain.catalogue import Catalogue
 from domain.errors import Flaw, InvalidSubmission, PenstockError, SubmissionTooLarge
 from domain.submission import SubmissionDefaults, submitted
 from schemas import codec
-from schemas.events import NAMESPACE, TaskRejected, TaskSubmitted
+from schemas.events import TaskRejected, TaskSubmitted, derived_uuid
 from schemas.tracing import valid_traceparent
 from streams import topics
 from streams.dead_letters import Origin
@@ -122,7 +121,7 @@ def rejection(value: bytes | None, origin: Origin, why: Unacceptable, *, at: dat
 
 def derived_id(origin: Origin) -> str:
     """The task id of a record that names none: the same place is the same task."""
-    return str(uuid.uuid5(NAMESPACE, str(origin)))
+    return derived_uuid(str(origin))
 
 
 def _message(value: bytes) -> TaskSubmitted:
