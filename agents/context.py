@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -44,8 +44,8 @@ class AttemptPort(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskContext:
-    """One attempt at one task, as an `async def` handler sees it."""
+class Attempt:
+    """What every handler may know of the attempt that it makes."""
 
     task_id: str
     #: Counts from 1, over all runs.
@@ -61,6 +61,12 @@ class TaskContext:
     #: When the attempt will be stopped; aware UTC.
     deadline_at: datetime
     settings: HandlerSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskContext(Attempt):
+    """One attempt at one task, as an `async def` handler sees it."""
+
     artifacts: ArtifactStore
     engines: Engines
     log: Log
@@ -99,32 +105,12 @@ class TaskContext:
 
     def for_process(self) -> ProcessContext:
         """The part of this context that can cross into an engine process."""
-        return ProcessContext(
-            task_id=self.task_id,
-            attempt=self.attempt,
-            epoch=self.epoch,
-            task_type=self.task_type,
-            idempotency_key=self.idempotency_key,
-            model=self.model,
-            timeout_seconds=self.timeout_seconds,
-            deadline_at=self.deadline_at,
-            settings=self.settings,
-        )
+        return ProcessContext(**{field.name: getattr(self, field.name) for field in fields(Attempt)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessContext:
+class ProcessContext(Attempt):
     """One attempt at one task, as a plain `def` handler sees it in its engine process. Its methods may block."""
-
-    task_id: str
-    attempt: int
-    epoch: int
-    task_type: str
-    idempotency_key: str
-    model: str | None
-    timeout_seconds: float
-    deadline_at: datetime
-    settings: HandlerSettings
 
     @property
     def artifacts(self) -> ArtifactStore:
