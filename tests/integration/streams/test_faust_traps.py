@@ -123,8 +123,7 @@ async def test_a_body_that_raises(kafka: str) -> None:
         owner.on_record = fail
         await until(lambda: len(owner.records) >= 2, seconds=20)
     async with member(FaustShardStream, group) as successor:
-        await until(lambda: successor.records, seconds=20)
-    assert successor.records[0].offset == 1
+        await until(lambda: 1 in [record.offset for record in successor.records], seconds=20)
 
 
 async def test_an_unfinished_record_before_finished_ones(kafka: str) -> None:
