@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from aiokafka import ConsumerRecord, TopicPartition
 
@@ -18,9 +19,8 @@ from domain.errors import CorruptHistory
 from domain.states import TaskStatus
 from domain.task import TaskState, evolve
 from schemas.codec import UndecodableRecord, decode
-from schemas.commands import CancelTask
 from schemas.envelope import EPOCH_HEADER
-from schemas.events import TaskSubmitted
+from schemas.events import LifecycleEvent, TaskSubmitted
 from streams import history, topics
 from streams.shard_stream import ShardRecord
 
@@ -74,7 +74,7 @@ class RecoveredFacts:
         for encoded in self._facts.get(state.task_id, ()):
             try:
                 fact = decode(encoded)
-                if not isinstance(fact, TaskSubmitted | CancelTask):
+                if isinstance(fact, LifecycleEvent):
                     state = evolve(state, fact)
             except (CorruptHistory, UndecodableRecord) as error:
                 _log.error("recovery left a fact out: %s", error, extra={"task_id": state.task_id})
@@ -161,10 +161,15 @@ def state_of(record: ShardRecord, submission: TaskSubmitted) -> TaskState:
     said = json.loads(header)
     due_at = said.get("due_at")
     # A newer worker's header may say more than this version knows.
-    known = {name: said[name] for name in _PLAIN_FIELDS if name in said}
+    known: dict[str, Any] = {name: _frozen(said[name]) for name in _PLAIN_FIELDS if name in said}
     return replace(
         state,
         status=TaskStatus(said["status"]),
         due_at=datetime.fromisoformat(due_at) if due_at else None,
         **known,
     )
+
+
+def _frozen(value: object) -> object:
+    """JSON has no tuples."""
+    return tuple(value) if isinstance(value, list) else value

@@ -6,6 +6,7 @@ No facts means "already so": the answer that makes a repeated command safe.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, assert_never
@@ -48,6 +49,9 @@ class Start(Command):
 
     worker: str
     handler_version: int = 1
+    waited_ms: Mapping[str, int] = field(default_factory=dict)
+    entered_at: datetime | None = None
+    strategy: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,7 @@ class Complete(Command):
 
     result: str
     duration_seconds: float
+    usage: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +116,38 @@ class Expire(Command):
     reason: str
 
 
-OwnerCommand = Queue | Hold | Start | Complete | Fail | Yield | Release | Lose | Cancel | ConfirmCancel | Expire
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangePriority(Command):
+    """Another priority for a task that waits; one that runs keeps its own."""
+
+    priority: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route(Command):
+    """The task waits for another model from now on."""
+
+    model: str
+    routing_key: str
+    reason: str
+
+
+OwnerCommand = (
+    Queue
+    | Hold
+    | Start
+    | Complete
+    | Fail
+    | Yield
+    | Release
+    | Lose
+    | Cancel
+    | ConfirmCancel
+    | Expire
+    | ChangePriority
+    | Route
+)
 
 
 def decide(command: OwnerCommand, state: TaskState) -> list[LifecycleEvent]:
@@ -129,10 +165,10 @@ def decide(command: OwnerCommand, state: TaskState) -> list[LifecycleEvent]:
             if state.status is TaskStatus.HELD:
                 return []
             return _waiting(state, command, events.TaskHeld, reason=reason, until=until, submission=submission)
-        case Start(worker=worker, handler_version=version):
-            return _start(state, command, worker=worker, handler_version=version)
-        case Complete(result=result, duration_seconds=seconds):
-            return _active(state, command, events.TaskCompleted, result=result, duration_seconds=seconds)
+        case Start():
+            return _start(state, command)
+        case Complete(result=result, duration_seconds=seconds, usage=usage):
+            return _active(state, command, events.TaskCompleted, result=result, duration_seconds=seconds, usage=usage)
         case Fail():
             return _fail(state, command)
         case Yield(checkpoint=checkpoint):
@@ -147,6 +183,12 @@ def decide(command: OwnerCommand, state: TaskState) -> list[LifecycleEvent]:
             return _confirm_cancel(state, command, reason)
         case Expire(reason=reason):
             return _waiting(state, command, events.TaskExpired, reason=reason)
+        case ChangePriority(priority=priority, reason=reason):
+            if state.status in ACTIVE or priority == state.priority:
+                return []
+            return _waiting(state, command, events.TaskPriorityChanged, priority=priority, reason=reason)
+        case Route(model=model, routing_key=key, reason=reason):
+            return _waiting(state, command, events.TaskRouted, model=model, routing_key=key, reason=reason)
         case _:
             assert_never(command)
 
@@ -163,7 +205,9 @@ def retry(state: TaskState, at: datetime) -> TaskSubmitted:
         )
     old = state.submission
     values = {name: getattr(old, name) for name in events.field_names(TaskSubmitted)}
-    values |= {"occurred_at": at, "run": state.run + 1, "attempts_before": state.attempt, "run_at": None}
+    values |= {"occurred_at": at, "run": state.run + 1, "attempts_before": state.attempt}
+    # What it waited for has been, and a deadline that has passed would only pass again.
+    values |= {"run_at": None, "deadline_at": None, "priority": state.priority or old.priority}
     return TaskSubmitted(**values)
 
 
@@ -191,10 +235,21 @@ def _active(state: TaskState, command: Command, kind: type[F], **details: Any) -
     return [_fact(kind, state, command, **details)]
 
 
-def _start(state: TaskState, command: Command, **details: Any) -> list[LifecycleEvent]:
+def _start(state: TaskState, command: Start) -> list[LifecycleEvent]:
     if state.submission is not None and not state.attempts_left:
         raise IllegalTransition(state.task_id, "start", str(state.status), "it has used up its attempts")
-    return _waiting(state, command, events.TaskStarted, attempt=state.attempt + 1, **details)
+    return _waiting(
+        state,
+        command,
+        events.TaskStarted,
+        attempt=state.attempt + 1,
+        worker=command.worker,
+        handler_version=command.handler_version,
+        waited_ms=command.waited_ms,
+        entered_at=command.entered_at,
+        strategy=command.strategy,
+        model=state.model,
+    )
 
 
 def _fail(state: TaskState, command: Fail) -> list[LifecycleEvent]:

@@ -1,8 +1,8 @@
 """The states of a task and the one table of moves between them.
 
 `docs/lifecycle.md` draws its diagram from TRANSITIONS; nothing else says what may follow what.
-Two rules keep the table small: every fact leads to one state, whatever the state before; and a terminal state
-is left only by a retry by hand, which begins a new run.
+Two rules keep the table small: every fact leads to one state, whatever the state before, or leaves every state as it
+is; and a terminal state is left only by a retry by hand, which begins a new run.
 """
 
 from __future__ import annotations
@@ -54,7 +54,13 @@ _ENDS_WHILE_WAITING = {
     events.TaskFailed.TYPE: S.FAILED,
     events.TaskExpired.TYPE: S.EXPIRED,
 }
-_STARTS = {events.TaskStarted.TYPE: S.RUNNING, events.TaskHeld.TYPE: S.HELD}
+_STARTS = {
+    events.TaskStarted.TYPE: S.RUNNING,
+    events.TaskHeld.TYPE: S.HELD,
+    events.TaskRouted.TYPE: S.QUEUED,
+}
+#: Facts about a task that goes on waiting for what it waited for.
+STATE_KEPT = frozenset({events.TaskPriorityChanged.TYPE})
 _RUN_AGAIN = {events.TaskSubmitted.TYPE: S.SUBMITTED}
 
 TRANSITIONS: dict[TaskStatus, dict[str, TaskStatus]] = {
@@ -87,9 +93,16 @@ TRANSITIONS: dict[TaskStatus, dict[str, TaskStatus]] = {
     S.REJECTED: {},
     S.EXPIRED: _RUN_AGAIN,
 }
+for _state in WAITING:
+    TRANSITIONS[_state] |= dict.fromkeys(STATE_KEPT, _state)
 
-#: The state that each fact leads to, whatever the state before.
+#: The state that each fact leads to, whatever the state before; nothing for those that keep it.
 STATE_AFTER: dict[str, TaskStatus] = {
     events.TaskSubmitted.TYPE: S.SUBMITTED,
-    **{event_type: after for moves in TRANSITIONS.values() for event_type, after in moves.items()},
+    **{
+        event_type: after
+        for moves in TRANSITIONS.values()
+        for event_type, after in moves.items()
+        if event_type not in STATE_KEPT
+    },
 }

@@ -40,6 +40,13 @@ class TaskState:
     #: Attempts that died with their owner.
     attempts_lost: int = 0
     submission: TaskSubmitted | None = None
+    #: As submitted, or as changed since.
+    priority: int | None = None
+    #: The model and routing key that it was submitted for, or was routed to since.
+    model: str | None = None
+    routing_key: str | None = None
+    #: Models that it was routed to, in order: a chain of fallbacks never comes back to one.
+    routed_to: tuple[str, ...] = ()
     #: When a scheduled retry, or held work, may go on.
     due_at: datetime | None = None
     #: What a handler left at its last checkpoint.
@@ -110,11 +117,19 @@ def _submitted(state: TaskState, fact: TaskSubmitted) -> TaskState:
         return state
     if fact.run > state.run:
         state = replace(_new_run(state, fact.run), status=TaskStatus.SUBMITTED)
+    return _filled_in(state, fact)
+
+
+def _filled_in(state: TaskState, submission: TaskSubmitted) -> TaskState:
+    """What the task is; what facts read before its submission have changed since stays changed."""
     return replace(
         state,
-        submission=fact,
-        submitted_at=fact.occurred_at,
-        attempt=max(state.attempt, fact.attempts_before),
+        submission=submission,
+        submitted_at=submission.occurred_at,
+        attempt=max(state.attempt, submission.attempts_before),
+        priority=submission.priority if state.priority is None else state.priority,
+        model=state.model if state.routed_to else submission.model,
+        routing_key=state.routing_key if state.routed_to else submission.routing_key,
     )
 
 
@@ -130,9 +145,10 @@ def _check_order(state: TaskState, fact: LifecycleEvent) -> None:
 
 def _apply(state: TaskState, fact: LifecycleEvent) -> TaskState:
     described = _described(state, fact) if isinstance(fact, events.TaskHeld) else state
+    status = described.status or TaskStatus.SUBMITTED
     return replace(
         described,
-        status=STATE_AFTER[fact.TYPE],
+        status=STATE_AFTER.get(fact.TYPE, status),
         epoch=fact.epoch,
         sequence=fact.sequence,
         attempt=max(described.attempt, fact.attempt),
@@ -158,6 +174,10 @@ def _told(state: TaskState, fact: LifecycleEvent) -> dict[str, Any]:
             return {"queued_at": at, "attempts_lost": state.attempts_lost + 1}
         case events.TaskRetryScheduled(due_at=due_at, error_code=code, error_detail=detail):
             return {"due_at": due_at, "error_code": code, "error_detail": detail}
+        case events.TaskPriorityChanged(priority=priority):
+            return {"due_at": state.due_at, "priority": priority}
+        case events.TaskRouted(model=model, routing_key=key):
+            return {"queued_at": at, "model": model, "routing_key": key, "routed_to": (*state.routed_to, model)}
         case events.TaskCancelRequested():
             return {}
         case events.TaskCompleted(result=result):
@@ -183,13 +203,7 @@ def _described(state: TaskState, fact: events.TaskHeld) -> TaskState:
     """Held work is not on a class topic yet, so its hold says what the task is."""
     if state.submission is not None:
         return state
-    submission = _held(state, fact)
-    return replace(
-        state,
-        submission=submission,
-        submitted_at=submission.occurred_at,
-        attempt=max(state.attempt, submission.attempts_before),
-    )
+    return _filled_in(state, _held(state, fact))
 
 
 def _held(state: TaskState, fact: events.TaskHeld) -> TaskSubmitted:

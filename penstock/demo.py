@@ -128,7 +128,7 @@ def watch(client: Client, jobs: list[Job], console: Console) -> None:
         for job in jobs:
             # Polling can miss a short state; the history has them all.
             events = client.history(job.task_id)["events"]
-            job.states = [STATE_AFTER[event["type"]] for event in events]
+            job.states = [STATE_AFTER[event["type"]] for event in events if event["type"] in STATE_AFTER]
         live.update(_table(jobs, time.monotonic() - begun))
     console.print()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from domain import states
-from domain.states import ACTIVE, STATE_AFTER, TERMINAL, TRANSITIONS, WAITING, TaskStatus
+from domain.states import ACTIVE, STATE_AFTER, STATE_KEPT, TERMINAL, TRANSITIONS, WAITING, TaskStatus
 from penstock.settings import DEFAULT_CLASSES
 from schemas.codec import AVRO_DIRECTORY, MESSAGES, load_schemas, schema_name
 from streams.topics import DAY_MS, FOREVER_MS, SHARED, Topic, of_class
@@ -56,9 +56,11 @@ def move_table() -> Iterator[str]:
     """Each event, the state that it leads to, and the states that it may follow."""
     yield "| event | leads to | may follow |"
     yield "|---|---|---|"
-    for event_type, after in STATE_AFTER.items():
+    leads_to = {event_type: f"`{after}`" for event_type, after in STATE_AFTER.items()}
+    leads_to |= dict.fromkeys(sorted(STATE_KEPT), "the same state")
+    for event_type, after in leads_to.items():
         before = [f"`{state}`" for state, moves in TRANSITIONS.items() if event_type in moves]
-        yield f"| `{event_type}` | `{after}` | {', '.join(before)} |"
+        yield f"| `{event_type}` | {after} | {', '.join(before)} |"
 
 
 def message_sections() -> Iterator[str]:
@@ -95,7 +97,15 @@ def _topic_row(topic: Topic) -> str:
 def _type(kind: Any) -> str:
     if isinstance(kind, list):
         return " or ".join(_type(each) for each in kind)
-    return str(kind["logicalType"]) if isinstance(kind, dict) else str(kind)
+    if not isinstance(kind, dict):
+        return str(kind)
+    match kind["type"]:
+        case "array":
+            return f"array of {_type(kind['items'])}"
+        case "map":
+            return f"map of {_type(kind['values'])}"
+        case _:
+            return str(kind["logicalType"])
 
 
 PARTS: dict[str, Callable[[], Iterator[str]]] = {

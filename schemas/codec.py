@@ -49,6 +49,8 @@ class Codec:
         upcasts: Mapping[str, Upcast],
     ) -> None:
         self._readers: dict[bytes, tuple[str, Any]] = {}
+        #: Fields that are arrays, by schema: messages are frozen, so they hold tuples.
+        self._arrays: dict[str, tuple[str, ...]] = {}
         self._messages = {schema_name(message): message for message in messages}
         self._writers: dict[type[Message], tuple[bytes, Any, tuple[str, ...], attrgetter[Any]]] = {}
         self._upcasts = upcasts
@@ -60,6 +62,11 @@ class Codec:
                 # Defaults, docs and logical types are no part of the canonical form that the fingerprint is taken of.
                 raise ValueError(f"{name} and {self._readers[prefix][0]} have one fingerprint: no reader can tell them")
             self._readers[prefix] = (name, parsed)
+            self._arrays[name] = tuple(
+                each["name"]
+                for each in schema["fields"]
+                if isinstance(each["type"], dict) and each["type"]["type"] == "array"
+            )
             if name in self._messages:
                 message = self._messages[name]
                 names = field_names(message)
@@ -100,6 +107,8 @@ class Codec:
         if left := body.read():
             raise UndecodableRecord(f"damaged {name} record: {len(left)} bytes follow its end")
         assert isinstance(values, dict), "every schema is a record"
+        for array in self._arrays[name]:
+            values[array] = tuple(values[array])
         return self._present(name, values)
 
     def _present(self, name: str, values: dict[str, Any]) -> Message:

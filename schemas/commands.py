@@ -28,6 +28,26 @@ class CancelTask:
         return derived_uuid(f"{self.task_id}/{self.run}/{self.TYPE}")
 
 
-TaskCommand = CancelTask
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangePriority:
+    """Give this run of the task another priority, while it waits. Without effect on one that runs or has ended."""
 
-TASK_COMMANDS: tuple[type[CancelTask], ...] = (CancelTask,)
+    TYPE: ClassVar[str] = "task.change_priority"
+    VERSION: ClassVar[int] = 1
+
+    task_id: str
+    requested_at: datetime
+    #: 1 low, 2 normal, 3 high.
+    priority: int
+    run: int = 1
+    reason: str = "requested"
+
+    @property
+    def event_id(self) -> str:
+        """Each request is one of its own: a priority may go up, down and up again."""
+        return derived_uuid(f"{self.task_id}/{self.run}/{self.TYPE}/{self.priority}/{self.requested_at.isoformat()}")
+
+
+TaskCommand = CancelTask | ChangePriority
+
+TASK_COMMANDS: tuple[type[TaskCommand], ...] = (CancelTask, ChangePriority)

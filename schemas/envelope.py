@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from schemas.codec import Message, schema_name
-from schemas.commands import CancelTask
+from schemas.commands import CancelTask, ChangePriority
 
 #: The `ce_source` of what this installation writes.
 SOURCE = "/penstock"
@@ -23,7 +23,7 @@ Headers = list[tuple[str, bytes]]
 
 def headers(message: Message, *, source: str = SOURCE, traceparent: str | None = None) -> Headers:
     """Headers of one record: what any CloudEvents reader needs to tell events apart without our schemas."""
-    at = message.requested_at if isinstance(message, CancelTask) else message.occurred_at
+    at = message.requested_at if isinstance(message, CancelTask | ChangePriority) else message.occurred_at
     result: Headers = [
         ("ce_specversion", b"1.0"),
         ("ce_id", message.event_id.encode()),

@@ -7,7 +7,8 @@ A fact is a frozen dataclass in the past tense. Times are aware UTC datetimes, d
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from hashlib import sha1
 from typing import ClassVar
@@ -65,6 +66,7 @@ class TaskSubmitted(Fact):
     """A task was accepted. On a class topic it is the task itself; a retry by hand appends it again with `run` + 1."""
 
     TYPE: ClassVar[str] = "task.submitted"
+    VERSION: ClassVar[int] = 2
 
     #: Task type, such as `convert`; decides the handler and the resource class.
     type: str
@@ -89,6 +91,22 @@ class TaskSubmitted(Fact):
     source: str = "http"
     #: W3C trace context of the submitter.
     traceparent: str | None = None
+    #: A task that has not started by then expires.
+    deadline_at: datetime | None = None
+    #: How long the sender thinks that one attempt takes.
+    estimated_seconds: float | None = None
+    #: Ids of the tasks that must have ended first.
+    depends_on: tuple[str, ...] = ()
+    #: What becomes of it when one of those does not complete: `fail` or `continue`.
+    on_dependency_failure: str = "fail"
+    #: The workflow that it is a step of.
+    workflow_id: str | None = None
+    #: The schedule that made it.
+    schedule_id: str | None = None
+    #: How a target is picked for the model `auto`: `cost`, `speed` or `quality`.
+    route_by: str | None = None
+    #: Models to go on with, in order, where the one before cannot be had.
+    fallbacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +135,19 @@ class TaskStarted(Fact):
     """An attempt has begun. The broker has acknowledged this fact before the handler runs."""
 
     TYPE: ClassVar[str] = "task.started"
+    VERSION: ClassVar[int] = 2
 
     #: Host and process that run it.
     worker: str
     handler_version: int = 1
+    #: Milliseconds waited, by cause (see `domain.waits`), since it was accepted or since its last attempt ended.
+    waited_ms: Mapping[str, int] = field(default_factory=dict)
+    #: When it came into the window of its owner.
+    entered_at: datetime | None = None
+    #: The strategy that chose it.
+    strategy: str | None = None
+    #: The model that it runs on, where it needs one.
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +189,30 @@ class TaskRetryScheduled(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskPriorityChanged(Fact):
+    """A waiting task got another priority; it goes on waiting for what it waited for."""
+
+    TYPE: ClassVar[str] = "task.priority_changed"
+
+    #: 1 low, 2 normal, 3 high.
+    priority: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRouted(Fact):
+    """A waiting task goes to another model, and so perhaps to another shard, which owns that model."""
+
+    TYPE: ClassVar[str] = "task.routed"
+
+    model: str
+    #: Where its record goes from now on; see TaskSubmitted.
+    routing_key: str
+    #: Why this one, with the figures that decided.
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskCancelRequested(Fact):
     """A running task was told to stop; it is cancelled only when its engine has stopped."""
 
@@ -175,9 +226,12 @@ class TaskCompleted(Fact):
     """Terminal: the handler's result."""
 
     TYPE: ClassVar[str] = "task.completed"
+    VERSION: ClassVar[int] = 2
 
     result: str
     duration_seconds: float
+    #: What it used, by name and unit, such as `prompt_tokens` and `completion_tokens`.
+    usage: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +286,8 @@ LifecycleEvent = (
     | TaskReleased
     | TaskAttemptLost
     | TaskRetryScheduled
+    | TaskPriorityChanged
+    | TaskRouted
     | TaskCancelRequested
     | TaskCompleted
     | TaskFailed
@@ -251,6 +307,8 @@ TASK_EVENTS: tuple[type[TaskEvent], ...] = (
     TaskReleased,
     TaskAttemptLost,
     TaskRetryScheduled,
+    TaskPriorityChanged,
+    TaskRouted,
     TaskCancelRequested,
     TaskCompleted,
     TaskFailed,

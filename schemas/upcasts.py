@@ -12,5 +12,15 @@ from typing import Any
 #: Fields of one version to name and fields of the next.
 Upcast = Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]
 
-#: By schema name of the old version. Empty while every message is at its first version.
-UPCASTS: Mapping[str, Upcast] = {}
+
+def _with_defaults(name: str) -> Upcast:
+    """The next version only adds fields, and what their absence meant is their default."""
+    return lambda fields: (name, fields)
+
+
+#: By schema name of the old version.
+UPCASTS: Mapping[str, Upcast] = {
+    "task-submitted.v1": _with_defaults("task-submitted.v2"),
+    "task-started.v1": _with_defaults("task-started.v2"),
+    "task-completed.v1": _with_defaults("task-completed.v2"),
+}

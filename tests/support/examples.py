@@ -65,4 +65,6 @@ def _value(kind: str, value: Any) -> Any:
     if isinstance(value, dict) and "bytes" in kind:
         ((name, fields),) = value.items()
         return record(name, fields)
+    if isinstance(value, list):
+        return tuple(value)
     return value

@@ -42,6 +42,8 @@ _DETAILS: dict[type[TaskEvent], dict[str, Any]] = {
     events.TaskReleased: {"reason": "shutdown"},
     events.TaskAttemptLost: {"lost_epoch": 3},
     events.TaskRetryScheduled: {"due_at": AT + timedelta(minutes=1), "error_code": "busy", "error_detail": "try later"},
+    events.TaskPriorityChanged: {"priority": 3, "reason": "requested"},
+    events.TaskRouted: {"model": "b", "routing_key": "b", "reason": "cheapest"},
     events.TaskCancelRequested: {"reason": "requested"},
     events.TaskCompleted: {"result": "{}", "duration_seconds": 0.5},
     events.TaskFailed: {"error_code": "broken", "error_detail": "no"},
@@ -74,6 +76,8 @@ COMMANDS: dict[type[OwnerCommand], OwnerCommand] = {
         commands.Cancel(at=AT, epoch=3, reason="requested"),
         commands.ConfirmCancel(at=AT, epoch=3, reason="requested"),
         commands.Expire(at=AT, epoch=3, reason="too late"),
+        commands.ChangePriority(at=AT, epoch=3, priority=3, reason="requested"),
+        commands.Route(at=AT, epoch=3, model="b", routing_key="b", reason="cheapest"),
     )
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, get_type_hints
@@ -24,6 +25,10 @@ _BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     datetime: TIMES,
     str | None: st.none() | TEXT,
     datetime | None: st.none() | TIMES,
+    float | None: st.none() | st.floats(allow_nan=False),
+    tuple[str, ...]: st.lists(TEXT, max_size=3).map(tuple),
+    Mapping[str, int]: st.dictionaries(TEXT, LONGS, max_size=3),
+    Mapping[str, float]: st.dictionaries(TEXT, st.floats(allow_nan=False), max_size=3),
 }
 
 

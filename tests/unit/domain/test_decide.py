@@ -44,6 +44,9 @@ ALLOWED: list[tuple[type[OwnerCommand], frozenset[TaskStatus], list[type[Lifecyc
     (commands.Cancel, frozenset({S.CANCELLING}), []),
     (commands.ConfirmCancel, frozenset({S.CANCELLING}), [events.TaskCancelled]),
     (commands.Expire, WAITING, [events.TaskExpired]),
+    (commands.ChangePriority, WAITING, [events.TaskPriorityChanged]),
+    (commands.ChangePriority, ACTIVE, []),
+    (commands.Route, WAITING, [events.TaskRouted]),
 ]
 EXPECTED = {(kind, status): facts for kind, statuses, facts in ALLOWED for status in statuses} | {
     (kind, status): [] for kind in COMMANDS for status in TERMINAL

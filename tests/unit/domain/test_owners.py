@@ -111,9 +111,8 @@ class Owners(RuleBasedStateMachine):
             before, state = state, evolve(state, one)
             assert state.version >= before.version
             if before.terminal and state.run == before.run:
-                assert state == replace(
-                    before, submission=state.submission, submitted_at=state.submitted_at, attempt=state.attempt
-                )
+                told = ("submission", "submitted_at", "attempt", "priority", "model", "routing_key")
+                assert state == replace(before, **{name: getattr(state, name) for name in told})
 
     @invariant()
     def repeats_change_nothing(self) -> None:

@@ -146,6 +146,8 @@ def test_a_new_run_forgets_all_but_the_numbers_of_its_attempts() -> None:
         run=2,
         attempt=1,
         submission=state.submission,
+        priority=2,
+        routing_key=TASK_ID,
         submitted_at=AT + timedelta(days=1),
     )
 
@@ -160,6 +162,32 @@ def test_a_result_clears_the_error_of_an_earlier_attempt() -> None:
     assert fold(TASK_ID, history).error_code == "busy"
     done = fold(TASK_ID, [*history, fact(events.TaskCompleted, 4, attempt=2)])
     assert (done.error_code, done.error_detail, done.due_at, done.finished_at) == (None, None, None, AT)
+
+
+def test_a_changed_priority_outlives_the_late_submission_and_keeps_what_the_task_waits_for() -> None:
+    scheduled = [fact(events.TaskStarted, 1), fact(events.TaskRetryScheduled, 2, attempt=1)]
+    state = fold(TASK_ID, [*scheduled, fact(events.TaskPriorityChanged, 3, priority=3), submitted()])
+    assert (state.status, state.priority) == (TaskStatus.RETRY_SCHEDULED, 3)
+    assert state.due_at == AT + timedelta(minutes=1)
+
+
+def test_a_priority_changed_before_anything_else_was_read_leaves_a_submitted_task() -> None:
+    state = fold(TASK_ID, [fact(events.TaskPriorityChanged, 1, priority=1), submitted()])
+    assert (state.status, state.priority) == (TaskStatus.SUBMITTED, 1)
+
+
+def test_a_route_stands_and_is_remembered_whenever_the_submission_is_read() -> None:
+    routes = [fact(events.TaskRouted, 1, model="a", routing_key="x"), fact(events.TaskRouted, 2, model="b")]
+    for history in ([submitted(model="auto"), *routes], [*routes, submitted(model="auto")]):
+        state = fold(TASK_ID, history)
+        assert (state.model, state.routing_key, state.routed_to) == ("b", "b", ("a", "b"))
+        assert state.status is TaskStatus.QUEUED
+
+
+def test_a_task_keeps_its_changed_priority_in_a_run_by_hand() -> None:
+    state = fold(TASK_ID, [submitted(), fact(events.TaskPriorityChanged, 1, priority=3), fact(events.TaskCancelled, 2)])
+    again = retry(state, AT)
+    assert (again.priority, again.deadline_at) == (3, None)
 
 
 def test_commands_cover_every_kind() -> None:

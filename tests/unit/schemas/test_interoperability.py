@@ -41,13 +41,14 @@ def test_fastavro_and_the_schema_files_are_enough_to_read_a_record() -> None:
         "attempt": 1,
         "result": '{"text":"今日"}',
         "duration_seconds": 0.5,
+        "usage": {},
     }
 
 
 @pytest.mark.parametrize(
     ("message", "data_schema"),
     [
-        (COMPLETED, "urn:penstock:schema:task-completed.v1"),
+        (COMPLETED, "urn:penstock:schema:task-completed.v2"),
         (CancelTask(task_id="order-42", requested_at=AT), "urn:penstock:schema:task-cancel.v1"),
     ],
 )
