@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -22,6 +23,10 @@ class TaskType:
     description: str = ""
     #: Tasks of the type are routed by their model, so that they meet at its limits and its warm weights.
     routed_by_model: bool = False
+    #: Tokens that an attempt with the parsed payload may use; None where work is not counted in tokens.
+    tokens: Callable[[Any], int] | None = None
+    #: Whether an attempt can hand its slot back and go on later. A call to a remote model cannot.
+    preemptible: bool = False
 
 
 class Catalogue(Mapping[str, TaskType]):
