@@ -1,0 +1,79 @@
+"""Ageing: an order by urgency that starves nobody, with a bound on every wait that can be computed.
+
+The order is strict, but once the longest-waiting startable task has waited `after_seconds`, one start in `every` goes
+to the longest-waiting one. So a task that `older` ones precede by their wait starts, at the latest, after
+`after_seconds` and `every x (older + 1)` starts; and urgent tasks keep all other starts, whatever backlog has aged.
+"""
+
+from __future__ import annotations
+
+from domain.strategies.lane_order import LaneOrder, Order
+from domain.strategies.strategy import Lane, Usage, WaitBound, Waiting
+
+
+def by_wait(task: Waiting) -> tuple[float, ...]:
+    """Key of the order in which tasks began to wait."""
+    return (task.since_ms, *task.arrival)
+
+
+def ageing_bound(after_seconds: float, every: int, older: int) -> WaitBound:
+    """The longest wait under ageing of a startable task that `older` startable ones precede by their wait.
+
+    From `after_seconds` on, each `every` starts in a row hold one of the longest-waiting task, which is the task itself
+    or one of the older ones; nobody becomes older than it is.
+    """
+    return WaitBound(after_seconds, every * (older + 1))
+
+
+class Aged:
+    """An order with ageing; both orders hold the same tasks. See `Order`."""
+
+    def __init__(self, urgency: Order, waits: LaneOrder, after_seconds: float, every: int) -> None:
+        self._urgency, self._waits = urgency, waits
+        self._after_ms, self._every = round(after_seconds * 1000), every
+        #: Starts since the longest-waiting task was last served.
+        self._passed_over = 0
+
+    def add(self, task: Waiting) -> None:
+        """See `Order.add`."""
+        self._urgency.add(task)
+        self._waits.add(task)
+
+    def remove(self, task: Waiting) -> None:
+        """See `Order.remove`."""
+        self._urgency.remove(task)
+        self._waits.remove(task)
+
+    def refresh(self, lane: Lane) -> None:
+        """See `Order.refresh`."""
+        self._urgency.refresh(lane)
+        self._waits.refresh(lane)
+
+    def choose(self, now_ms: int) -> Waiting | None:
+        """See `Order.choose`."""
+        oldest = self._waits.choose(now_ms)
+        if oldest is None:
+            return None
+        if self._passed_over + 1 >= self._every and now_ms - oldest.since_ms >= self._after_ms:
+            return oldest
+        return self._urgency.choose(now_ms)
+
+    def started(self, task: Waiting) -> None:
+        """See `Order.started`."""
+        if self.is_oldest(task):
+            self._passed_over = 0
+        else:
+            self._passed_over += 1
+        self._urgency.started(task)
+
+    def ended(self, task: Waiting, usage: Usage) -> None:
+        """See `Order.ended`."""
+        self._urgency.ended(task, usage)
+
+    def is_oldest(self, task: Waiting) -> bool:
+        """Whether no other startable task has waited longer."""
+        return self._waits.choose(0) is task
+
+    def is_most_urgent(self, task: Waiting) -> bool:
+        """Whether the task would start next without ageing."""
+        return self._urgency.choose(0) is task

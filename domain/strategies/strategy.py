@@ -1,0 +1,137 @@
+"""What the dispatcher and the simulator ask of a strategy, and what a strategy may know of tasks.
+
+A strategy is pure: the clock is passed in, and whether a task may start now is the caller's to say. Tasks to which the
+very same limits apply wait in one lane; a lane whose first task was refused stays closed until it is reopened, so that
+one start never scans what waits behind closed limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """All waiting tasks to which the very same limits apply."""
+
+    model: str | None
+    provider: str | None
+    task_type: str
+    tenant: str
+    #: An attempt of each of its tasks died with its worker.
+    suspect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a strategy may know of a waiting task."""
+
+    task_id: str
+    lane: Lane
+    #: A higher number goes first where the strategy heeds priorities.
+    priority: int
+    #: Milliseconds since 1970 at which the log accepted it; the order among tasks of one millisecond is by `tie`.
+    accepted_ms: int
+    #: Shard and offset of the record that brought it.
+    tie: tuple[int, int] = (0, 0)
+    #: How long it will run, as its sender says.
+    estimate_seconds: float | None = None
+    #: Tokens that it may use (prompt and longest answer), where its class counts tokens.
+    cost: float = 1.0
+    #: Milliseconds since 1970 from which on it must not start any more.
+    deadline_ms: int | None = None
+    #: When it last began to wait, where that was not its acceptance: milliseconds since 1970 of its yield or due time.
+    queued_ms: int = 0
+
+    @property
+    def arrival(self) -> tuple[int, ...]:
+        """Where it stands in the order of acceptance."""
+        return (self.accepted_ms, *self.tie)
+
+    @property
+    def since_ms(self) -> int:
+        """Milliseconds since 1970 from which on its present wait counts."""
+        return max(self.queued_ms, self.accepted_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a strategy may know of an attempt that occupies a slot."""
+
+    task_id: str
+    lane: Lane
+    priority: int
+    #: Milliseconds since 1970 at which the attempt started.
+    started_ms: int
+    #: Whether its handler gives the slot back when asked, and goes on later from where it was.
+    preemptible: bool
+    #: Whether it was asked already, and has not ended yet.
+    asked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an attempt took.
+
+    `seconds` is the difference of the recorded moments of its start and its end, so that a replay learns the same.
+    """
+
+    seconds: float
+    #: None where its class counts none.
+    tokens: float | None = None
+    #: False when the task is not done: the attempt yielded, failed or was stopped. It is charged, and teaches nothing.
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class WaitBound:
+    """The longest wait of a task that is startable all the time: so many seconds, and from then on so many starts.
+
+    Starts, as that is what a strategy decides on; `seconds` turns them into a time.
+    """
+
+    after_seconds: float
+    #: At the latest this start is the task's own.
+    starts: int
+
+    def seconds(self, mean_service_seconds: float, slots: int) -> float:
+        """The bound as a time, where all slots are busy with attempts that take so long on average."""
+        return self.after_seconds + self.starts * mean_service_seconds / slots
+
+
+class Strategy(Protocol):
+    """An order over waiting tasks. Each step but `waiting` takes O(log n) of the tasks that wait."""
+
+    def push(self, task: Waiting, now_ms: int) -> None:
+        """The task waits from now on; a task that waits already is replaced."""
+
+    def pop(self, now_ms: int, admits: Callable[[Waiting], bool]) -> Waiting | None:
+        """The task to start next, which then waits no more; None when no task of an open lane is admitted.
+
+        A task that `admits` refuses goes on waiting, and its lane is closed. A task past its deadline is never given.
+        """
+
+    def reopen(self, lane: Lane) -> None:
+        """What closed the lane is over; nothing happens to an open one."""
+
+    def discard(self, task_id: str) -> None:
+        """The task waits no more; nothing happens where it does not wait."""
+
+    def expired(self, now_ms: int) -> list[Waiting]:
+        """The tasks whose deadline has passed, earliest first; they wait no more."""
+
+    def ended(self, task: Waiting, usage: Usage) -> None:
+        """An attempt of the task is over, in whatever way: settles fairness, and teaches estimates."""
+
+    def victims(self, running: Iterable[Running], free_slots: int, now_ms: int) -> list[str]:
+        """Ids of the running tasks to ask for their slots, for the sake of those that wait."""
+
+    def wait_bound(self, older: int) -> WaitBound | None:
+        """The published bound for a task while `older` ones have waited longer; None where the strategy has none."""
+
+    def waiting(self) -> list[Waiting]:
+        """All that wait, in no order: what a switch to another strategy moves over."""
+
+    def __len__(self) -> int: ...
