@@ -19,6 +19,7 @@ import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from schemas.commands import TASK_COMMANDS, TaskCommand
+from schemas.configuration import CONFIGURATION_EVENTS, Change, ConfigurationEvent
 from schemas.events import TASK_EVENTS, TaskEvent, field_names
 from schemas.upcasts import UPCASTS, Upcast
 
@@ -26,15 +27,18 @@ MARKER = b"\xc3\x01"
 HEADER_BYTES = 10
 AVRO_DIRECTORY = Path(__file__).parent / "avro"
 
+#: What task topics carry.
 Message = TaskEvent | TaskCommand
-MESSAGES: tuple[type[Message], ...] = (*TASK_EVENTS, *TASK_COMMANDS)
+#: What any topic carries.
+AnyMessage = Message | ConfigurationEvent
+MESSAGES: tuple[type[AnyMessage], ...] = (*TASK_EVENTS, *TASK_COMMANDS, *CONFIGURATION_EVENTS)
 
 
 class UndecodableRecord(ValueError):
     """The bytes are not a message that any schema in `schemas/avro/` describes; the text says what is wrong."""
 
 
-def schema_name(message: type[Message] | Message) -> str:
+def schema_name(message: type[AnyMessage] | AnyMessage) -> str:
     """File stem of a message's schema: `task-attempt-lost.v1`."""
     return f"{message.TYPE.replace('.', '-').replace('_', '-')}.v{message.VERSION}"
 
@@ -45,14 +49,14 @@ class Codec:
     def __init__(
         self,
         schemas: Mapping[str, dict[str, Any]],
-        messages: Iterable[type[Message]],
+        messages: Iterable[type[AnyMessage]],
         upcasts: Mapping[str, Upcast],
     ) -> None:
         self._readers: dict[bytes, tuple[str, Any]] = {}
         #: Fields that are arrays, by schema: messages are frozen, so they hold tuples.
         self._arrays: dict[str, tuple[str, ...]] = {}
         self._messages = {schema_name(message): message for message in messages}
-        self._writers: dict[type[Message], tuple[bytes, Any, tuple[str, ...], attrgetter[Any]]] = {}
+        self._writers: dict[type[AnyMessage], tuple[bytes, Any, tuple[str, ...], attrgetter[Any]]] = {}
         self._upcasts = upcasts
         for name, schema in schemas.items():
             parsed = fastavro.parse_schema(schema, named_schemas={})
@@ -72,7 +76,7 @@ class Codec:
                 names = field_names(message)
                 self._writers[message] = (prefix, parsed, names, attrgetter(*names))
 
-    def encode(self, message: Message) -> bytes:
+    def encode(self, message: AnyMessage) -> bytes:
         """The message as one single-object record.
 
         Half surrogate pairs, which UTF-8 cannot hold, become question marks: file names and foreign error texts
@@ -85,7 +89,7 @@ class Codec:
         except UnicodeEncodeError:
             return _record(prefix, schema, {name: _encodable(value) for name, value in fields.items()})
 
-    def decode(self, record: bytes) -> Message:
+    def decode(self, record: bytes) -> AnyMessage:
         """The message that a record holds, brought to its present version.
 
         Raises:
@@ -111,7 +115,7 @@ class Codec:
             values[array] = tuple(values[array])
         return self._present(name, values)
 
-    def _present(self, name: str, values: dict[str, Any]) -> Message:
+    def _present(self, name: str, values: dict[str, Any]) -> AnyMessage:
         while name in self._upcasts:
             name, values = self._upcasts[name](values)
         return self._messages[name](**values)
@@ -136,11 +140,30 @@ def load_schemas(directory: Path = AVRO_DIRECTORY) -> dict[str, dict[str, Any]]:
 CODEC = Codec(load_schemas(), MESSAGES, UPCASTS)
 
 
-def encode(message: Message) -> bytes:
+def encode(message: AnyMessage) -> bytes:
     """See `Codec.encode`, with the published schemas."""
     return CODEC.encode(message)
 
 
 def decode(record: bytes) -> Message:
-    """See `Codec.decode`, with the published schemas."""
-    return CODEC.decode(record)
+    """See `Codec.decode`, with the published schemas; for topics that carry tasks.
+
+    Raises:
+        UndecodableRecord: also for a change of the configuration, which has no place there.
+    """
+    message = CODEC.decode(record)
+    if isinstance(message, Change):
+        raise UndecodableRecord(f"{message.TYPE} is a change of the configuration, not a message about a task")
+    return message
+
+
+def decode_change(record: bytes) -> ConfigurationEvent:
+    """See `Codec.decode`, with the published schemas; for the topic of the registry.
+
+    Raises:
+        UndecodableRecord: also for a message about a task, which has no place there.
+    """
+    message = CODEC.decode(record)
+    if not isinstance(message, Change):
+        raise UndecodableRecord(f"{message.TYPE} is a message about a task, not a change of the configuration")
+    return message

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from schemas.codec import Message, schema_name
+from schemas.codec import AnyMessage, schema_name
 from schemas.commands import CancelTask, ChangePriority
+from schemas.configuration import Change
 
 #: The `ce_source` of what this installation writes.
 SOURCE = "/penstock"
@@ -21,15 +22,15 @@ EPOCH_HEADER = "ce_epoch"
 Headers = list[tuple[str, bytes]]
 
 
-def headers(message: Message, *, source: str = SOURCE, traceparent: str | None = None) -> Headers:
+def headers(message: AnyMessage, *, source: str = SOURCE, traceparent: str | None = None) -> Headers:
     """Headers of one record: what any CloudEvents reader needs to tell events apart without our schemas."""
-    at = message.requested_at if isinstance(message, CancelTask | ChangePriority) else message.occurred_at
+    subject, at = _about(message)
     result: Headers = [
         ("ce_specversion", b"1.0"),
         ("ce_id", message.event_id.encode()),
         ("ce_source", source.encode()),
         ("ce_type", message.TYPE.encode()),
-        ("ce_subject", message.task_id.encode()),
+        ("ce_subject", subject.encode()),
         ("ce_time", rfc3339(at).encode()),
         ("ce_dataschema", f"{SCHEMA_URN}{schema_name(message)}".encode()),
         ("content-type", CONTENT_TYPE),
@@ -39,6 +40,15 @@ def headers(message: Message, *, source: str = SOURCE, traceparent: str | None =
     if traceparent:
         result.append(("traceparent", traceparent.encode()))
     return result
+
+
+def _about(message: AnyMessage) -> tuple[str, datetime]:
+    """What the message is about, and when it was written."""
+    if isinstance(message, Change):
+        return message.subject, message.changed_at
+    if isinstance(message, CancelTask | ChangePriority):
+        return message.task_id, message.requested_at
+    return message.task_id, message.occurred_at
 
 
 def rfc3339(at: datetime) -> str:

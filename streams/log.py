@@ -13,8 +13,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from domain.errors import PenstockError
-from schemas.codec import Message, encode
+from schemas.codec import AnyMessage, encode
 from schemas.commands import TaskCommand
+from schemas.configuration import ConfigurationEvent
 from schemas.envelope import Headers, headers
 from schemas.events import LifecycleEvent, TaskSubmitted
 from streams import topics
@@ -75,6 +76,10 @@ class EventLog:
         """Ask a task's owner for something."""
         return await self.acknowledged(await self.send(command, topics.COMMANDS, command.task_id))
 
+    async def change(self, change: ConfigurationEvent) -> Appended:
+        """Record a change of the configuration."""
+        return await self.acknowledged(await self.send(change, topics.REGISTRY, change.subject))
+
     async def record(self, fact: LifecycleEvent, traceparent: str | None = None) -> asyncio.Future[Any]:
         """Begin to append a fact; await `acknowledged(...)` on what comes back before acting on it."""
         return await self.send(fact, topics.LIFECYCLE, fact.task_id, traceparent=traceparent)
@@ -85,7 +90,7 @@ class EventLog:
         await self.append(topics.PROGRESS, value, task_id.encode(), [("content-type", b"application/json")])
 
     async def send(
-        self, message: Message, topic: str, key: str, *, traceparent: str | None = None
+        self, message: AnyMessage, topic: str, key: str, *, traceparent: str | None = None
     ) -> asyncio.Future[Any]:
         """Begin to append a message under a topic and key."""
         return await self.append(topic, encode(message), key.encode(), headers(message, traceparent=traceparent))

@@ -22,6 +22,7 @@ LIFECYCLE: Final = "task-lifecycle"
 COMMANDS: Final = "task-commands"
 PROGRESS: Final = "task-progress"
 INTAKE: Final = "tasks-intake"
+REGISTRY: Final = "registry"
 DEAD_LETTERS: Final = "tasks-dlq"
 
 
@@ -99,6 +100,15 @@ SHARED: Final = (
         "submissions of outsiders, JSON or Avro; work that must wait for a time",
         ("any Kafka producer", "api"),
         ("intake",),
+    ),
+    Topic(
+        REGISTRY,
+        "what changed",
+        1,
+        FOREVER_MS,
+        "every change of the configuration, in one order: strategies, limits, pauses, weights, models, schedules",
+        ("api",),
+        ("agents", "api", "intake"),
     ),
     Topic(
         DEAD_LETTERS,

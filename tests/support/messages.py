@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 from hypothesis import strategies as st
 
-from schemas.codec import MESSAGES, Message
+from schemas.codec import MESSAGES, AnyMessage
 
 #: Any text that UTF-8 can hold, NUL included.
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -21,9 +21,11 @@ _BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     str: TEXT,
     int: LONGS,
     float: st.floats(allow_nan=False),
+    bool: st.booleans(),
     bytes: st.binary(max_size=40),
     datetime: TIMES,
     str | None: st.none() | TEXT,
+    int | None: st.none() | LONGS,
     datetime | None: st.none() | TIMES,
     float | None: st.none() | st.floats(allow_nan=False),
     tuple[str, ...]: st.lists(TEXT, max_size=3).map(tuple),
@@ -32,10 +34,10 @@ _BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
 }
 
 
-def of(message: type[Message]) -> st.SearchStrategy[Message]:
+def of(message: type[AnyMessage]) -> st.SearchStrategy[AnyMessage]:
     """Any message of a type."""
     hints = get_type_hints(message)
     return st.builds(message, **{field.name: _BY_TYPE[hints[field.name]] for field in fields(message)})
 
 
-ANY_MESSAGE: st.SearchStrategy[Message] = st.one_of(*[of(message) for message in MESSAGES])
+ANY_MESSAGE: st.SearchStrategy[AnyMessage] = st.one_of(*[of(message) for message in MESSAGES])

@@ -13,16 +13,19 @@ from hypothesis import strategies as st
 
 from schemas import events
 from schemas.codec import (
+    CODEC,
     HEADER_BYTES,
     MARKER,
     MESSAGES,
+    AnyMessage,
     Codec,
-    Message,
     UndecodableRecord,
     decode,
+    decode_change,
     encode,
     load_schemas,
 )
+from schemas.configuration import LimitSet
 from tests.support.examples import crc_64_avro
 from tests.support.messages import ANY_MESSAGE
 
@@ -35,8 +38,8 @@ PREFIXES = [
 
 
 @given(ANY_MESSAGE)
-def test_what_is_encoded_decodes_to_the_same_message(message: Message) -> None:
-    assert decode(encode(message)) == message
+def test_what_is_encoded_decodes_to_the_same_message(message: AnyMessage) -> None:
+    assert CODEC.decode(CODEC.encode(message)) == message
 
 
 def test_another_time_zone_is_the_same_moment() -> None:
@@ -74,20 +77,20 @@ def test_any_bytes_are_a_message_or_refused(record: bytes) -> None:
 
 
 @given(ANY_MESSAGE, st.data())
-def test_a_truncated_record_is_refused(message: Message, data: st.DataObject) -> None:
+def test_a_truncated_record_is_refused(message: AnyMessage, data: st.DataObject) -> None:
     record = encode(message)
     with pytest.raises(UndecodableRecord):
-        decode(record[: data.draw(st.integers(0, len(record) - 1))])
+        CODEC.decode(record[: data.draw(st.integers(0, len(record) - 1))])
 
 
 @given(ANY_MESSAGE, st.binary(min_size=1, max_size=5))
-def test_a_record_with_more_behind_its_end_is_refused(message: Message, more: bytes) -> None:
+def test_a_record_with_more_behind_its_end_is_refused(message: AnyMessage, more: bytes) -> None:
     with pytest.raises(UndecodableRecord, match="follow its end"):
-        decode(encode(message) + more)
+        CODEC.decode(encode(message) + more)
 
 
 @given(ANY_MESSAGE, st.data())
-def test_flipped_bits_give_a_message_or_are_refused(message: Message, data: st.DataObject) -> None:
+def test_flipped_bits_give_a_message_or_are_refused(message: AnyMessage, data: st.DataObject) -> None:
     record = bytearray(encode(message))
     for _ in range(data.draw(st.integers(1, 4))):
         record[data.draw(st.integers(HEADER_BYTES, len(record) - 1))] ^= 1 << data.draw(st.integers(0, 7))
@@ -96,7 +99,7 @@ def test_flipped_bits_give_a_message_or_are_refused(message: Message, data: st.D
 
 def _decodes_or_refuses(record: bytes) -> None:
     with suppress(UndecodableRecord):
-        assert isinstance(decode(record), MESSAGES)
+        assert isinstance(CODEC.decode(record), MESSAGES)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +115,15 @@ def _decodes_or_refuses(record: bytes) -> None:
 def test_a_refusal_says_what_is_wrong(record: bytes, says: str) -> None:
     with pytest.raises(UndecodableRecord, match=says):
         decode(record)
+
+
+def test_a_change_of_the_configuration_is_no_message_about_a_task() -> None:
+    change = LimitSet(change_id="c", changed_at=AT, scope="model", name="gpt-4", concurrency=2)
+    assert decode_change(encode(change)) == change
+    with pytest.raises(UndecodableRecord, match=r"limit\.set is a change of the configuration"):
+        decode(encode(change))
+    with pytest.raises(UndecodableRecord, match=r"task\.queued is a message about a task"):
+        decode_change(encode(QUEUED))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +148,7 @@ VERSIONS = {
 }
 CODEC_OF_THINGS = Codec(
     VERSIONS,
-    [cast("type[Message]", Renamed)],
+    [cast("type[AnyMessage]", Renamed)],
     {
         "thing-seen.v1": lambda old: ("thing-seen.v2", old | {"weight_grams": -1}),
         "thing-seen.v2": lambda old: (
@@ -167,7 +179,7 @@ def test_an_old_version_is_read_as_the_present_message(name: str, fields: dict[s
 
 
 def test_the_present_version_is_written() -> None:
-    record = CODEC_OF_THINGS.encode(cast("Message", Renamed(colour="red", weight_grams=5)))
+    record = CODEC_OF_THINGS.encode(cast("AnyMessage", Renamed(colour="red", weight_grams=5)))
     assert record == _old_record("thing-seen.v3", {"colour": "red", "weight_grams": 5})
 
 

@@ -13,6 +13,7 @@ import schemas
 from schemas import events
 from schemas.codec import encode
 from schemas.commands import CancelTask
+from schemas.configuration import LimitSet
 from schemas.envelope import headers, rfc3339
 
 AT = datetime(2026, 11, 21, 9, 30, 0, 125000, tzinfo=UTC)
@@ -64,6 +65,14 @@ def test_the_cloudevents_sdk_reads_our_headers(message: events.TaskCompleted | C
     assert parsed.get_dataschema() == data_schema
     assert parsed.get_datacontenttype() == "application/avro"
     assert parsed.get_data() == record
+
+
+def test_a_change_of_the_configuration_is_an_event_about_what_changed() -> None:
+    change = LimitSet(change_id="c", changed_at=AT, scope="model", name="gpt-4", concurrency=2)
+    record = encode(change)
+    parsed = from_binary_event(KafkaMessage(dict(headers(change)), b"limit/model/gpt-4", record))
+    assert (parsed.get_type(), parsed.get_subject(), parsed.get_time()) == ("limit.set", "limit/model/gpt-4", AT)
+    assert parsed.get_dataschema() == "urn:penstock:schema:limit-set.v1"
 
 
 def test_the_trace_context_travels_as_the_w3c_header() -> None:
