@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
 from domain.errors import UnknownTaskType
+
+
+class TokenNeed(NamedTuple):
+    """The most tokens that one attempt may use: read, and written."""
+
+    prompt: int
+    answer: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +30,8 @@ class TaskType:
     description: str = ""
     #: Tasks of the type are routed by their model, so that they meet at its limits and its warm weights.
     routed_by_model: bool = False
-    #: Tokens that an attempt with the parsed payload may use; None where work is not counted in tokens.
-    tokens: Callable[[Any], int] | None = None
+    #: What an attempt with the parsed payload may use; None where work is not counted in tokens.
+    tokens: Callable[[Any], TokenNeed] | None = None
     #: Whether an attempt can hand its slot back and go on later. A call to a remote model cannot.
     preemptible: bool = False
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from domain.catalogue import TaskType
+from domain.catalogue import TaskType, TokenNeed
 
 #: What the marks around one turn of a conversation take.
 TOKENS_PER_MESSAGE: Final = 4
@@ -28,21 +28,26 @@ def text_tokens(text: str) -> int:
     return -(-whole // (_ASCII_PER_TOKEN * _BYTES_PER_TOKEN))
 
 
-def call_tokens(texts: Iterable[str], max_tokens: int) -> int:
-    """Tokens that a call reserves: what it sends, and the most that it lets the model write.
+def call_need(texts: Iterable[str], max_tokens: int) -> TokenNeed:
+    """What a call reserves: all that it sends, and the most that it lets the model write.
 
     Source: Moonshot counts max_tokens against the limit when a call begins, whatever the answer's length.
     """
-    return sum(text_tokens(text) + TOKENS_PER_MESSAGE for text in texts) + max_tokens
+    return TokenNeed(sum(text_tokens(text) + TOKENS_PER_MESSAGE for text in texts), max_tokens)
+
+
+def task_need(task_type: TaskType, payload: str) -> TokenNeed | None:
+    """What an attempt may use; None for work that is not counted in tokens. `payload` is its JSON text."""
+    if task_type.tokens is None:
+        return None
+    try:
+        return task_type.tokens(task_type.payload.model_validate_json(payload))
+    except ValidationError:
+        # The attempt will fail, and say why.
+        return None
 
 
 def task_cost(task_type: TaskType, payload: str) -> float:
-    """Tokens that an attempt may use; 1 for work that is not counted in tokens. `payload` is its JSON text."""
-    if task_type.tokens is None:
-        return 1.0
-    try:
-        parsed: BaseModel = task_type.payload.model_validate_json(payload)
-    except ValidationError:
-        # The attempt will fail, and say why.
-        return 1.0
-    return float(max(1, task_type.tokens(parsed)))
+    """Tokens that an attempt may use, as limits and fairness count it; 1 for work that is not counted in tokens."""
+    need = task_need(task_type, payload)
+    return 1.0 if need is None else float(max(1, need.prompt + need.answer))

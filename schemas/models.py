@@ -81,8 +81,8 @@ class ProviderDefinition(_Described):
     #: Sent with each call. A value may be `env:NAME`.
     headers: dict[str, str] = Field(default_factory=dict)
     limits: RateLimits = RateLimits()
-    #: Of its models that have no prices of their own.
-    prices: Prices = Prices()
+    #: Of its models that have no prices of their own; None: not known.
+    prices: Prices | None = None
     #: Longest silence of the endpoint before the attempt fails.
     silence_seconds_max: PositiveFloat = 120.0
 
@@ -147,7 +147,7 @@ class ModelDefinition(_Described):
     max_workers: PositiveInt | None = None
     #: Tasks of a model that is offline wait.
     status: Literal["online", "offline"] = "online"
-    #: None: the provider's.
+    #: None: the provider's; a local model is free.
     prices: Prices | None = None
     #: How good its answers are, 0 to 1, in the operator's judgement: what routing by quality goes by.
     quality: float = Field(default=0.5, ge=0, le=1)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from domain.catalogue import TaskType
-from domain.tokens import call_tokens, task_cost, text_tokens
+from domain.tokens import call_need, task_cost, task_need, text_tokens
 
 
 class Asked(BaseModel):
@@ -16,7 +16,7 @@ class Asked(BaseModel):
     max_tokens: int = 10
 
 
-COUNTED = TaskType("t", "llm", Asked, tokens=lambda asked: call_tokens([asked.text], asked.max_tokens))
+COUNTED = TaskType("t", "llm", Asked, tokens=lambda asked: call_need([asked.text], asked.max_tokens))
 
 
 @pytest.mark.parametrize(
@@ -33,12 +33,17 @@ def test_a_longer_text_has_no_fewer_tokens(first: str, second: str) -> None:
 
 
 def test_a_call_reserves_all_that_the_model_may_write() -> None:
-    assert call_tokens(["four", "four"], 100) == 100 + 2 * (1 + 4)
+    assert call_need(["four", "four"], 100) == (2 * (1 + 4), 100)
 
 
 def test_the_cost_of_a_task_is_in_tokens_where_its_type_counts_them() -> None:
     assert task_cost(COUNTED, '{"text": "four", "max_tokens": 100}') == 105
     assert task_cost(TaskType("t", "cpu", Asked), '{"text": "four"}') == 1
+
+
+def test_reading_and_writing_are_told_apart_since_they_have_prices_of_their_own() -> None:
+    assert task_need(COUNTED, '{"text": "four", "max_tokens": 100}') == (5, 100)
+    assert task_need(TaskType("t", "cpu", Asked), '{"text": "four"}') is None
 
 
 def test_a_payload_that_does_not_fit_costs_the_least() -> None:
