@@ -13,7 +13,7 @@ from domain.task import TaskState
 from projections.history import HistoryEntry
 from projections.offsets import Progress
 from schemas.commands import TaskCommand
-from schemas.events import TaskSubmitted
+from schemas.events import LifecycleEvent, TaskSubmitted
 from streams.cluster import Offsets
 from streams.log import Appended
 from streams.ports import QueueSnapshot
@@ -98,7 +98,11 @@ class Log(Protocol):
         ...
 
     async def hold(self, submission: TaskSubmitted) -> Appended:
-        """Accept a task that waits for its time."""
+        """Accept a task that waits for its time, or for others."""
+        ...
+
+    async def fact(self, fact: LifecycleEvent) -> Appended:
+        """Append a fact."""
         ...
 
     async def command(self, command: TaskCommand) -> Appended:

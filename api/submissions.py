@@ -18,20 +18,28 @@ from api.problems import ID_TAKEN, KEY_REUSED, Problem, invalid
 from api.queues import Queues
 from api.recent import RecentTasks
 from api.watermark import Watermark
-from domain import decide
+from domain import decide, holds
 from domain.catalogue import Catalogue
 from domain.errors import Flaw, IllegalTransition
 from domain.states import TERMINAL, TaskStatus
 from domain.submission import derived_id, submitted
+from schemas.codec import encode
 from schemas.commands import CancelTask
 from schemas.events import TaskSubmitted
+from streams.held_work import held
 from streams.log import LogUnavailable
 from streams.ports import ReadModelUnavailable
 
 logger = logging.getLogger(__name__)
 
-#: What makes two submissions the same request; `run_at` aside, which turns into None once it has passed.
-_IDENTITY = ("type", "tenant", "priority", "model", "timeout_seconds", "attempts_max", "callback_url")
+#: What makes two submissions the same request, and what a field is called at the door; times have a rule of their own.
+_IDENTITY = {
+    **{name: name for name in ("type", "tenant", "priority", "model", "callback_url", "depends_on")},
+    **{name: name for name in ("on_dependency_failure", "route_by", "fallbacks")},
+    "timeout_seconds": "timeout",
+    "attempts_max": "max_retries",
+    "estimated_seconds": "estimated_time",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +136,10 @@ class Submissions:
         return self._locks.setdefault(task_id, asyncio.Lock())
 
     async def _append(self, task: TaskSubmitted) -> TaskRow:
-        if task.run_at is not None:
+        if task.depends_on and task.run > 1 and not task.sequence:
+            # Intake takes first runs only; what a released task has taken from results, it has.
+            await self._log.fact(held(task, encode(task), holds.DEPENDENCIES, None, task.occurred_at))
+        elif task.run == 1 and (task.run_at is not None or task.depends_on):
             await self._log.hold(task)
         else:
             async with self._queues.place(task.resource_class) as place:
@@ -172,11 +183,23 @@ def differences(task: TaskSubmitted, before: TaskSubmitted | None) -> Sequence[s
     """In what a repeated request differs from the task that it would be; nothing means that it is the same one."""
     if before is None:
         return ("type",)
-    names = [name for name in _IDENTITY if getattr(task, name) != getattr(before, name)]
-    names += [name for name in ("payload", "metadata") if _parsed(task, name) != _parsed(before, name)]
-    if task.run_at is not None and task.run_at != before.run_at:
-        names.append("run_at")
-    return [{"timeout_seconds": "timeout", "attempts_max": "max_retries"}.get(name, name) for name in names]
+    names = [said for name, said in _IDENTITY.items() if getattr(task, name) != getattr(before, name)]
+    # Of a task that was released after others, the payload holds what it took from their results.
+    compared = ("metadata",) if before.sequence else ("payload", "metadata")
+    names += [name for name in compared if _parsed(task, name) != _parsed(before, name)]
+    names += [
+        said for name, said in (("run_at", "run_at"), ("deadline_at", "deadline")) if not _same_time(name, task, before)
+    ]
+    return names
+
+
+def _same_time(name: str, task: TaskSubmitted, before: TaskSubmitted) -> bool:
+    """Whether both were given the same moment, or the same time from their submission on."""
+    asked, had = getattr(task, name), getattr(before, name)
+    # A moment turns into None once it has passed, and so do the times of a task that is run again by hand.
+    if asked is None or asked == had or before.run > 1:
+        return True
+    return had is not None and asked - task.occurred_at == had - before.occurred_at
 
 
 def _parsed(task: TaskSubmitted, name: str) -> Any:

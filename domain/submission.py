@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from domain.catalogue import Catalogue, TaskType
 from domain.errors import Flaw, InvalidSubmission, SubmissionTooLarge, UnknownTaskType
+from domain.references import concerns, references
 from schemas.events import TaskSubmitted, derived_uuid
-from schemas.submission import Submission
+from schemas.submission import Submission, Work
 
 #: Payload and metadata as UTF-8. More than a door's 1 MiB, since JSON grows when it is written anew: 1e15 becomes
 #: 1000000000000000.0. One bound for all doors: what one of them has accepted, every later reader must accept.
@@ -51,12 +52,15 @@ def submitted(
     """
     submission = _parse(document)
     task_type = _task_type(submission, catalogue)
-    payload = _payload(submission, task_type)
+    payload = _payload(submission, task_type, submission.depends_on)
     metadata = _json_text(submission.metadata, "/metadata")
     _check_size(payload, metadata)
     task_id = submission.id or derived_id(submission.tenant, idempotency_key) or new_id
     timeout = submission.timeout if submission.timeout is not None else defaults.timeout_seconds
     retries = submission.max_retries if submission.max_retries is not None else defaults.max_retries
+    run_at, deadline_at = _times(submission, at)
+    if task_id in submission.depends_on:
+        raise InvalidSubmission([Flaw("/depends_on", "a task cannot depend on itself")])
     return TaskSubmitted(
         task_id=task_id,
         occurred_at=at,
@@ -69,11 +73,17 @@ def submitted(
         model=submission.model,
         timeout_seconds=timeout,
         attempts_max=retries + 1,
-        run_at=submission.run_at if submission.run_at and submission.run_at > at else None,
+        run_at=run_at,
         metadata=metadata,
         callback_url=_callback_url(submission),
         source=source,
         traceparent=traceparent,
+        deadline_at=deadline_at,
+        estimated_seconds=submission.estimated_time,
+        depends_on=tuple(dict.fromkeys(submission.depends_on)),
+        on_dependency_failure=submission.on_dependency_failure,
+        route_by=submission.route_by,
+        fallbacks=submission.fallbacks,
     )
 
 
@@ -100,12 +110,33 @@ def _task_type(submission: Submission, catalogue: Catalogue) -> TaskType:
         raise InvalidSubmission([Flaw("/type", str(error))]) from error
 
 
-def _payload(submission: Submission, task_type: TaskType) -> str:
+def _times(submission: Work, at: datetime) -> tuple[datetime | None, datetime | None]:
+    """The moment before which a task must not run, where that lies ahead, and its deadline."""
+    try:
+        run_at = at + timedelta(seconds=submission.delay) if submission.delay is not None else submission.run_at
+        deadline = submission.deadline
+        deadline_at = at + timedelta(seconds=deadline) if isinstance(deadline, float) else deadline
+    except OverflowError as error:
+        raise InvalidSubmission([Flaw("", "its times lie beyond the year 9999")]) from error
+    if deadline_at is not None and deadline_at <= at:
+        raise InvalidSubmission([Flaw("/deadline", "lies in the past")])
+    if deadline_at is not None and run_at is not None and deadline_at <= run_at:
+        raise InvalidSubmission([Flaw("/deadline", "must lie after the moment before which the task must not run")])
+    return run_at if run_at is not None and run_at > at else None, deadline_at
+
+
+def _payload(submission: Work, task_type: TaskType, sources: Collection[str]) -> str:
     """The sender's own payload, checked but not rewritten: handlers parse it again with the same model."""
+    # Without dependencies there is nothing to refer to, and what looks like a reference is a value like any other.
+    found, flaws = references(submission.payload) if sources else ([], [])
+    flaws += [Flaw(each.place, f"{each.source} is not in depends_on") for each in found if each.source not in sources]
+    flaws = [Flaw(f"/payload{flaw.pointer}", flaw.detail) for flaw in flaws]
     try:
         task_type.payload.model_validate(submission.payload)
     except ValidationError as error:
-        raise InvalidSubmission(flaws_of(error, "/payload")) from error
+        flaws += flaws_of(error, "/payload", unless=lambda loc: any(concerns(each, loc) for each in found))
+    if flaws:
+        raise InvalidSubmission(flaws)
     return _json_text(submission.payload, "/payload")
 
 
@@ -136,11 +167,14 @@ def _json_text(value: Mapping[str, Any], pointer: str) -> str:
         raise InvalidSubmission([Flaw(pointer, "numbers must be finite: NaN and Infinity are not JSON")]) from error
 
 
-def flaws_of(error: ValidationError, under: str = "") -> list[Flaw]:
+def flaws_of(
+    error: ValidationError, under: str = "", unless: Callable[[tuple[int | str, ...]], bool] = lambda _: False
+) -> list[Flaw]:
     """Pydantic's findings with JSON pointers (RFC 6901); values are left out, since they may be secret."""
     return [
         Flaw(under + "".join(f"/{_escaped(part)}" for part in finding["loc"]), finding["msg"])
         for finding in error.errors(include_url=False, include_input=False, include_context=False)
+        if not unless(finding["loc"])
     ]
 
 

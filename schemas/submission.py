@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, StringConstraints, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    PlainValidator,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)")
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)")
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PRIORITIES = {"low": 1, "normal": 2, "high": 3}
 
 #: What a task id may be: safe as a path segment of a URL, a Kafka key and a file name alike.
@@ -32,17 +44,56 @@ def _priority(value: Any) -> Any:
     return _PRIORITIES.get(value.lower(), value) if isinstance(value, str) else value
 
 
+def _moment(value: Any) -> Any:
+    """A moment as RFC 3339 writes it; pydantic would take any number, in a text too, for seconds since 1970."""
+    if isinstance(value, int | float) or (isinstance(value, str) and "-" not in value.strip()[1:]):
+        raise ValueError("must be a moment in RFC 3339, such as 2026-11-21T09:30:00Z")
+    return value
+
+
+def _deadline(value: Any) -> datetime | float:
+    """A moment, or seconds from the submission on."""
+    try:
+        seconds = _seconds(value)
+        if isinstance(seconds, int | float):
+            return float(_FAR_SECONDS.validate_python(seconds))
+        return _aware(_DATETIME.validate_python(_moment(value)))
+    except ValidationError as error:
+        raise ValueError(error.errors(include_url=False)[0]["msg"]) from error
+
+
+def _aware(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("needs a time zone offset, such as 2026-11-21T09:30:00Z")
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("lies outside the years 1 to 9999 in UTC") from error
+
+
 SECONDS_MAX = 7 * 24 * 3600
+#: The longest delay, and the farthest deadline that is given as a duration.
+FAR_SECONDS_MAX = 10 * 366 * 24 * 3600
+#: Tasks that one task may depend on.
+DEPENDENCIES_MAX: Final = 100
+FALLBACKS_MAX: Final = 10
+_DurationText = Annotated[str, StringConstraints(pattern=r"^\s*\d+(\.\d+)?(ms|s|m|h|d)\s*$")]
 #: What a duration may be written as, for readers of the JSON Schema.
-DurationInput = (
-    Annotated[float, Field(gt=0, le=SECONDS_MAX)]
-    | Annotated[str, StringConstraints(pattern=r"^\s*\d+(\.\d+)?(ms|s|m|h)\s*$")]
-)
+DurationInput = Annotated[float, Field(gt=0, le=SECONDS_MAX)] | _DurationText
+FarDurationInput = Annotated[float, Field(gt=0, le=FAR_SECONDS_MAX)] | _DurationText
 Seconds = Annotated[
     float,
     BeforeValidator(_seconds, json_schema_input_type=DurationInput),
     Field(gt=0, le=SECONDS_MAX, allow_inf_nan=False),
 ]
+FarSeconds = Annotated[
+    float,
+    BeforeValidator(_seconds, json_schema_input_type=FarDurationInput),
+    Field(gt=0, le=FAR_SECONDS_MAX, allow_inf_nan=False),
+]
+Deadline = Annotated[datetime | float, PlainValidator(_deadline, json_schema_input_type=datetime | FarDurationInput)]
+_FAR_SECONDS: TypeAdapter[float] = TypeAdapter(FarSeconds)
+_DATETIME: TypeAdapter[datetime] = TypeAdapter(datetime)
 PriorityNumber = Annotated[
     int,
     BeforeValidator(_priority, json_schema_input_type=Literal[1, 2, 3, "low", "normal", "high"]),
@@ -50,41 +101,66 @@ PriorityNumber = Annotated[
 ]
 
 
-class Submission(BaseModel):
-    """A task as its sender writes it. What is left out gets the installation's default."""
+class Work(BaseModel):
+    """What is to be done and how: what a single task and a step of a workflow have in common."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     type: Name = Field(description="Task type; decides the handler and the shape of the payload.")
     payload: dict[str, Any] = Field(default_factory=dict, description="What the handler works on; its own schema.")
-    id: TaskId | None = Field(default=None, description="Task id of the sender's choice; the same id is the same task.")
     priority: PriorityNumber = Field(default=2, description="1 low, 2 normal, 3 high, or the words.")
-    tenant: Name = Field(default="default", description="On whose behalf: a label that lists can be filtered by.")
     model: Name | None = Field(default=None, description="Model to use, where the type uses one.")
     timeout: Seconds | None = Field(default=None, description='Time limit of one attempt: seconds, "60s", "5m".')
     max_retries: int | None = Field(
         default=None, ge=0, le=100, strict=True, description="Attempts after the first one."
     )
     run_at: datetime | None = Field(default=None, description="Not before this moment (RFC 3339, with an offset).")
+    delay: FarSeconds | None = Field(
+        default=None, description='Not before so long after the submission: seconds, "90m", "3d". Excludes run_at.'
+    )
+    deadline: Deadline | None = Field(
+        default=None,
+        description="A task that has not started by then expires: RFC 3339, or a duration after the submission.",
+    )
+    estimated_time: Seconds | None = Field(
+        default=None, description="How long one attempt will probably take, for strategies that ask."
+    )
+    route_by: Literal["cost", "speed", "quality"] | None = Field(
+        default=None, description="How a target is picked for the model `auto`."
+    )
+    fallbacks: tuple[Name, ...] = Field(
+        default=(), max_length=FALLBACKS_MAX, description="Models to go on with, in order, where one cannot be had."
+    )
     metadata: dict[str, Any] = Field(default_factory=dict, description="Kept with the task, never interpreted.")
     callback_url: HttpUrl | None = Field(default=None, description="Kept with the task; nothing calls it yet.")
 
     @field_validator("run_at", mode="before")
     @classmethod
     def _written_out(cls, value: Any) -> Any:
-        """Pydantic would take any number, in a text too, for seconds or milliseconds since 1970."""
-        if isinstance(value, int | float) or (isinstance(value, str) and "-" not in value.strip()[1:]):
-            raise ValueError("must be a moment in RFC 3339, such as 2026-11-21T09:30:00Z")
-        return value
+        return _moment(value)
 
     @field_validator("run_at")
     @classmethod
-    def _aware(cls, value: datetime | None) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("needs a time zone offset, such as 2026-11-21T09:30:00Z")
-        try:
-            return value.astimezone(UTC)
-        except OverflowError as error:
-            raise ValueError("lies outside the years 1 to 9999 in UTC") from error
+    def _in_utc(cls, value: datetime | None) -> datetime | None:
+        return None if value is None else _aware(value)
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Self:
+        if self.run_at is not None and self.delay is not None:
+            raise ValueError("give run_at or delay, not both")
+        return self
+
+
+class Submission(Work):
+    """A task as its sender writes it. What is left out gets the installation's default."""
+
+    id: TaskId | None = Field(default=None, description="Task id of the sender's choice; the same id is the same task.")
+    tenant: Name = Field(default="default", description="On whose behalf: a label that lists can be filtered by.")
+    depends_on: tuple[TaskId, ...] = Field(
+        default=(),
+        max_length=DEPENDENCIES_MAX,
+        description="Tasks that must have ended first; the payload may take values from their results.",
+    )
+    on_dependency_failure: Literal["fail", "continue"] = Field(
+        default="fail", description="What becomes of it when one of those does not complete."
+    )

@@ -36,7 +36,7 @@ LOOK_UPS_A_TURN_MAX = 5000
 Run = tuple[str, int]
 
 
-def held(submission: TaskSubmitted, encoded: bytes, reason: str, until: datetime, at: datetime) -> TaskHeld:
+def held(submission: TaskSubmitted, encoded: bytes, reason: str, until: datetime | None, at: datetime) -> TaskHeld:
     """The fact that puts a task aside; the same wait gives the same fact."""
     command = decide.Hold(at=at, reason=reason, until=until, submission=encoded)
     (fact,) = decide.decide(command, fold(submission.task_id, [submission]))

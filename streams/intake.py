@@ -22,6 +22,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from domain import holds
 from domain.catalogue import Catalogue
 from domain.submission import SubmissionDefaults
 from schemas.codec import UndecodableRecord, decode, encode
@@ -224,15 +225,15 @@ class Intake:
         begun = []
         for task in tasks:
             name = task.resource_class
-            if task.run_at is not None:
-                future = await self._hold(task, "run_at", task.run_at, at)
+            if task.run_at is not None and task.run_at > at:
+                future = await self._hold(task, holds.RUN_AT, task.run_at, at)
             elif self._waiting.room(name) > taken[name]:
                 taken[name] += 1
                 topic = topics.band_of(name, task.priority)
                 future = await self._log.send(task, topic, task.routing_key, traceparent=task.traceparent)
             else:
                 self._waiting.put_aside(name)
-                future = await self._hold(task, "queue_full", at, at)
+                future = await self._hold(task, holds.QUEUE_FULL, at, at)
             begun.append((task, future))
         return begun
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -85,11 +85,18 @@ class Reader:
             "run_at": sent.run_at,
             "metadata": _object(sent.metadata, "/metadata"),
             "callback_url": sent.callback_url,
+            "deadline": sent.deadline_at,
+            "estimated_time": sent.estimated_seconds,
+            "depends_on": sent.depends_on,
+            "on_dependency_failure": sent.on_dependency_failure,
+            "route_by": sent.route_by,
+            "fallbacks": sent.fallbacks,
         }
         source = sent.source if sent.source in _SOURCES else _SOURCE
         trace = valid_traceparent(sent.traceparent)
-        task = self._submitted(document, origin, at=at, source=source, traceparent=trace)
-        return replace(task, occurred_at=min(sent.occurred_at, at))
+        # A deadline that has passed since the task was accepted lets it expire; it is no reason to refuse it now.
+        accepted_at = min(sent.occurred_at, at)
+        return self._submitted(document, origin, at=accepted_at, source=source, traceparent=trace)
 
     def _submitted(self, document: Any, origin: Origin, **details: Any) -> TaskSubmitted:
         task = submitted(document, self.catalogue, new_id=derived_id(origin), defaults=self.defaults, **details)

@@ -84,6 +84,10 @@ class EventLog:
         """Begin to append a fact; await `acknowledged(...)` on what comes back before acting on it."""
         return await self.send(fact, topics.LIFECYCLE, fact.task_id, traceparent=traceparent)
 
+    async def fact(self, fact: LifecycleEvent) -> Appended:
+        """Append a fact and wait for the acknowledgement."""
+        return await self.acknowledged(await self.record(fact))
+
     async def progress(self, task_id: str, report: Mapping[str, object]) -> None:
         """Append a progress report; nobody waits for its acknowledgement, since the next one supersedes it."""
         value = json.dumps(report, separators=(",", ":")).encode()

@@ -71,6 +71,10 @@ class MemoryLog:
         """One record for intake."""
         return await self.write(topics.INTAKE, submission)
 
+    async def fact(self, fact: LifecycleEvent) -> Appended:
+        """One record on task-lifecycle."""
+        return await self.write(topics.LIFECYCLE, fact)
+
     async def command(self, command: TaskCommand) -> Appended:
         """One record on task-commands."""
         return await self.write(topics.COMMANDS, command)

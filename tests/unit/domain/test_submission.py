@@ -246,3 +246,61 @@ def test_a_catalogue_is_a_mapping_that_explains_itself() -> None:
     assert len(CATALOGUE) == 2
     with pytest.raises(UnknownTaskType, match=r"unknown task type 'nothing'; registered here: chat, order"):
         CATALOGUE["nothing"]
+
+
+@pytest.mark.parametrize(("written", "seconds"), [(90, 90), ("90m", 5400), ("3d", 3 * 86400)])
+def test_a_delay_counts_from_the_submission(written: Any, seconds: float) -> None:
+    assert accept({"type": "order", "delay": written}).run_at == AT + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("written", [3600, "1h", "2026-11-21T10:30:00Z", "2026-11-21T11:30:00+01:00"])
+def test_a_deadline_is_a_moment_or_a_duration(written: Any) -> None:
+    assert accept({"type": "order", "deadline": written}).deadline_at == AT + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({"deadline": "2026-11-21T09:29:59Z"}, "/deadline"),
+        ({"deadline": "2026-11-21T10:30:00Z", "run_at": "2026-11-21T10:30:00Z"}, "/deadline"),
+        ({"deadline": "1h", "delay": "1h"}, "/deadline"),
+        ({"deadline": "tomorrow"}, "/deadline"),
+        ({"deadline": "2026-11-21T10:30:00"}, "/deadline"),
+        ({"deadline": 0}, "/deadline"),
+        ({"deadline": True}, "/deadline"),
+        ({"delay": "1h", "run_at": "2026-11-21T10:30:00Z"}, ""),
+        ({"delay": 0}, "/delay"),
+        ({"delay": 1e300}, "/delay"),
+        ({"depends_on": ["no/id"]}, "/depends_on/0"),
+        ({"depends_on": ["a"], "id": "a"}, "/depends_on"),
+        ({"on_dependency_failure": "fail_fast"}, "/on_dependency_failure"),
+        ({"route_by": "luck"}, "/route_by"),
+        ({"estimated_time": -1}, "/estimated_time"),
+    ],
+)
+def test_times_and_dependencies_that_cannot_be_are_named(fields: dict[str, Any], pointer: str) -> None:
+    assert pointer in flaws({"type": "order"} | fields)
+
+
+def test_what_is_only_carried_is_carried() -> None:
+    task = accept(
+        {"type": "order", "estimated_time": "2m", "route_by": "cost", "fallbacks": ["a", "b"], "depends_on": ["x", "x"]}
+    )
+    assert (task.estimated_seconds, task.route_by, task.fallbacks) == (120.0, "cost", ("a", "b"))
+    assert (task.depends_on, task.on_dependency_failure) == (("x",), "fail")
+
+
+def test_a_reference_stands_where_any_value_may_stand() -> None:
+    payload = {"name": {"$from": "x#/name"}, "parts": [{"size": {"$from": "x"}}]}
+    assert json.loads(accept({"type": "order", "payload": payload, "depends_on": ["x"]}).payload) == payload
+    assert set(flaws({"type": "order", "payload": payload | {"more": 1}, "depends_on": ["x"]})) == {"/payload/more"}
+    assert set(flaws({"type": "order", "payload": payload, "depends_on": ["y"]})) == {
+        "/payload/name",
+        "/payload/parts/0/size",
+    }
+
+
+def test_without_dependencies_nothing_is_a_reference() -> None:
+    extra = {"extra_data": {"$from": "x", "other": 1}}
+    assert json.loads(accept({"type": "order", "payload": extra}).payload) == extra
+    assert "/payload/name" in str(flaws({"type": "order", "payload": {"name": {"$from": "x"}}}))
