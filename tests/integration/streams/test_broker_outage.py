@@ -9,6 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,15 @@ from aiokafka import AIOKafkaProducer
 from penstock.embedded.kafka import is_kafka_ready
 from penstock.processes import PARENT_ENV, free_port
 from schemas.codec import decode
+from schemas.configuration import LimitSet
 from schemas.events import TaskSubmitted
 from streams import topics
+from streams.admin import ensure_topics
+from streams.log import EventLog
+from streams.registry import RegistryTail
 from tests.support.callers import problem
 from tests.support.doors import CLASSES, Doors, eventually, records
+from tests.support.registries import following
 
 pytestmark = [pytest.mark.external_service, pytest.mark.slow]
 
@@ -108,3 +114,22 @@ async def test_both_doors_outlive_the_broker(broker: MortalBroker, database: str
         submissions = [message for message in found if isinstance(message, TaskSubmitted)]
         # The refused append may have been written all the same: then the same event is there twice.
         assert len({each.event_id for each in submissions}) == len({each.task_id for each in submissions}) == 4
+
+
+async def test_the_registry_is_followed_through_an_outage(broker: MortalBroker) -> None:
+    await ensure_topics(broker.address, topics.SHARED)
+
+    async def set_limit(tail: RegistryTail, concurrency: int) -> int | None:
+        change = LimitSet(
+            change_id=f"{concurrency}", changed_at=datetime.now(UTC), scope="tenant", name="a", concurrency=concurrency
+        )
+        async with EventLog(broker.address) as log:
+            written = await log.change(change)
+        assert await tail.applied(written.offset, 60)
+        return tail.configuration.limits["tenant", "a"].concurrency
+
+    async with following(RegistryTail(broker.address)) as tail:
+        assert await set_limit(tail, 1) == 1
+        broker.kill()
+        await broker.start()
+        assert await set_limit(tail, 2) == 2
