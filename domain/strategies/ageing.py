@@ -58,9 +58,13 @@ class Aged:
             return oldest
         return self._urgency.choose(now_ms)
 
+    def by_age(self, task: Waiting) -> bool:
+        """See `Order.by_age`."""
+        return self._urgency.choose(0) is not task
+
     def started(self, task: Waiting) -> None:
         """See `Order.started`."""
-        if self.is_oldest(task):
+        if self._waits.choose(0) is task:
             self._passed_over = 0
         else:
             self._passed_over += 1
@@ -69,11 +73,3 @@ class Aged:
     def ended(self, task: Waiting, usage: Usage) -> None:
         """See `Order.ended`."""
         self._urgency.ended(task, usage)
-
-    def is_oldest(self, task: Waiting) -> bool:
-        """Whether no other startable task has waited longer."""
-        return self._waits.choose(0) is task
-
-    def is_most_urgent(self, task: Waiting) -> bool:
-        """Whether the task would start next without ageing."""
-        return self._urgency.choose(0) is task

@@ -39,8 +39,8 @@ class Options:
     time_slice_seconds: float = 10.0
     #: fair: what a tenant's share is counted in, `tokens` or `seconds`.
     cost: str = "tokens"
-    #: fair: what a tenant of weight 1 is granted in each round, in that unit.
-    quantum: float = 1000.0
+    #: fair: what a tenant of weight 1 is granted in each round, in that unit; by default 1000 tokens or 1 second.
+    quantum: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,9 @@ class Order(Protocol):
     def choose(self, now_ms: int) -> Waiting | None:
         """The task to start next, which stays in; None when no lane with tasks is open."""
 
+    def by_age(self, task: Waiting) -> bool:
+        """Whether the chosen task is chosen only because it has waited for longest."""
+
     def started(self, task: Waiting) -> None:
         """The chosen task starts; it is still in."""
 
@@ -54,6 +57,9 @@ class Heads(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._current)
+
+    def __contains__(self, item: T) -> bool:
+        return item in self._current
 
     def set(self, item: T, key: Key) -> None:
         """The item has this key from now on. Equal keys: the item that has it for longest is first."""
@@ -128,6 +134,10 @@ class LaneOrder:
         self._heads: Heads[Lane] = Heads()
         self._serial = 0
 
+    def __len__(self) -> int:
+        """Lanes with waiting tasks, closed ones included."""
+        return len(self._lanes)
+
     def add(self, task: Waiting) -> None:
         """See `Order.add`."""
         self._serial += 1
@@ -157,6 +167,10 @@ class LaneOrder:
         lane = self._heads.top()
         top = None if lane is None else self._lanes[lane].top()
         return None if top is None else top[1]
+
+    def by_age(self, task: Waiting) -> bool:
+        """See `Order.by_age`."""
+        return False
 
     def started(self, task: Waiting) -> None:
         """See `Order.started`: nothing to learn from it."""

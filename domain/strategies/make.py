@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from domain.strategies.ageing import Aged, ageing_bound, by_wait
 from domain.strategies.choice import Options, StrategyChoice
 from domain.strategies.estimates import Estimates
+from domain.strategies.fair import DeficitRoundRobin
 from domain.strategies.lane_order import Key, LaneOrder, Order
 from domain.strategies.scheduler import Scheduler
-from domain.strategies.strategy import Lane, Strategy, WaitBound, Waiting
+from domain.strategies.shortest_first import ShortestFirst
+from domain.strategies.strategy import Lane, Strategy, Usage, WaitBound, Waiting
+from domain.strategies.yielding import NobodyAsks, Preemption, TimeSlices
+
+#: Default of `Options.quantum`, by what is counted.
+QUANTUMS = {"tokens": 1000.0, "seconds": 1.0}
 
 
 def make_strategy(choice: StrategyChoice, learned: Estimates, weights: Callable[[str], float]) -> Strategy:
@@ -20,11 +27,7 @@ def make_strategy(choice: StrategyChoice, learned: Estimates, weights: Callable[
     Raises:
         InvalidChoice: there is no such strategy, or an option is wrong.
     """
-    options = choice.validated()
-    closed: set[Lane] = set()
-    if choice.name == "fifo":
-        return Scheduler(LaneOrder(by_arrival, closed), closed, learned, in_turn_bound)
-    return _aged(LaneOrder(by_priority, closed), closed, learned, options)
+    return _Maker(choice.validated(), learned, weights).make(choice.name)
 
 
 def by_arrival(task: Waiting) -> Key:
@@ -37,13 +40,76 @@ def by_priority(task: Waiting) -> Key:
     return (-task.priority, *task.arrival)
 
 
+def by_deadline(task: Waiting) -> Key:
+    """Earliest deadline first, tasks without one last; first accepted, first started within one."""
+    return (math.inf if task.deadline_ms is None else task.deadline_ms, *task.arrival)
+
+
 def in_turn_bound(older: int) -> WaitBound:
-    """Where nobody is overtaken, a task starts right after the older ones."""
+    """Where nobody is overtaken, a task starts right after those that stand before it."""
     return WaitBound(0.0, older + 1)
 
 
-def _aged(urgency: Order, closed: set[Lane], learned: Estimates, options: Options) -> Scheduler:
-    order = Aged(urgency, LaneOrder(by_wait, closed), options.ageing_seconds, options.ageing_every)
-    return Scheduler(
-        order, closed, learned, lambda older: ageing_bound(options.ageing_seconds, options.ageing_every, older)
-    )
+def no_bound(older: int) -> None:
+    """Where others' use decides, no number of starts does."""
+
+
+class _Maker:
+    def __init__(self, options: Options, learned: Estimates, weights: Callable[[str], float]) -> None:
+        self._options, self._learned, self._weights = options, learned, weights
+        self._closed: set[Lane] = set()
+
+    def make(self, name: str) -> Scheduler:
+        match name:
+            case "fifo":
+                return Scheduler(LaneOrder(by_arrival, self._closed), self._closed, self._learned, in_turn_bound)
+            case "round_robin":
+                slices = TimeSlices(self._options.time_slice_seconds)
+                return Scheduler(LaneOrder(by_wait, self._closed), self._closed, self._learned, in_turn_bound, slices)
+            case "fair":
+                return Scheduler(self._fair_order(), self._closed, self._learned, no_bound)
+            case "shortest_job_first":
+                return self._aged(ShortestFirst(self._learned, self._closed))
+            case "deadline":
+                return self._aged(LaneOrder(by_deadline, self._closed))
+            case "preemptive":
+                return self._aged(LaneOrder(by_priority, self._closed), Preemption())
+            case _:
+                return self._aged(LaneOrder(by_priority, self._closed))
+
+    def _aged(self, urgency: Order, asks: NobodyAsks | None = None) -> Scheduler:
+        return Scheduler(self._with_ageing(urgency), self._closed, self._learned, self._ageing_bound, asks)
+
+    def _with_ageing(self, urgency: Order) -> Aged:
+        waits = LaneOrder(by_wait, self._closed)
+        return Aged(urgency, waits, self._options.ageing_seconds, self._options.ageing_every)
+
+    def _ageing_bound(self, older: int) -> WaitBound:
+        return ageing_bound(self._options.ageing_seconds, self._options.ageing_every, older)
+
+    def _fair_order(self) -> DeficitRoundRobin:
+        cost = self._options.cost
+        return DeficitRoundRobin(
+            make_order=lambda: self._with_ageing(LaneOrder(by_priority, self._closed)),
+            weights=self._weights,
+            expected=self._expected_seconds if cost == "seconds" else _expected_tokens,
+            actual=_actual_seconds if cost == "seconds" else _actual_tokens,
+            quantum=self._options.quantum or QUANTUMS[cost],
+        )
+
+    def _expected_seconds(self, task: Waiting) -> float:
+        if task.estimate_seconds is not None:
+            return task.estimate_seconds
+        return self._learned.seconds(task.lane.task_type, task.lane.model)
+
+
+def _expected_tokens(task: Waiting) -> float:
+    return task.cost
+
+
+def _actual_seconds(usage: Usage) -> float:
+    return usage.seconds
+
+
+def _actual_tokens(usage: Usage) -> float | None:
+    return usage.tokens

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from domain.strategies.estimates import Estimates
 from domain.strategies.lane_order import STALE_MAX, Order
 from domain.strategies.strategy import Lane, Running, Usage, WaitBound, Waiting
-from domain.strategies.yielding import Asks, NobodyAsks
+from domain.strategies.yielding import NobodyAsks
 
 Bound = Callable[[int], WaitBound | None]
 
@@ -21,10 +21,11 @@ class Scheduler:
     """See `Strategy`. `closed` is shared with the order, which leaves these lanes out."""
 
     def __init__(
-        self, order: Order, closed: set[Lane], learned: Estimates, bound: Bound, asks: Asks | None = None
+        self, order: Order, closed: set[Lane], learned: Estimates, bound: Bound, asks: NobodyAsks | None = None
     ) -> None:
         self._order, self._closed, self._learned, self._bound = order, closed, learned, bound
-        self._asks: Asks = asks or NobodyAsks()
+        self._asks = asks or NobodyAsks()
+        self._demand = self._asks.demand
         self._tasks: dict[str, Waiting] = {}
         #: Tasks of each lane; a lane without any is forgotten, and is open when it comes again.
         self._lane_sizes: Counter[Lane] = Counter()
@@ -35,25 +36,28 @@ class Scheduler:
     def push(self, task: Waiting, now_ms: int) -> None:
         """See `Strategy.push`."""
         self.discard(task.task_id)
+        self._asks.ended(task.task_id)
         if task.deadline_ms is not None:
             heapq.heappush(self._deadlines, (task.deadline_ms, task.task_id))
         self._tasks[task.task_id] = task
         self._lane_sizes[task.lane] += 1
         self._order.add(task)
-        self._asks.added(task, task.lane in self._closed)
+        if self._demand is not None:
+            self._demand.add(task, task.lane in self._closed)
 
     def pop(self, now_ms: int, admits: Callable[[Waiting], bool]) -> Waiting | None:
         """See `Strategy.pop`."""
         self._expire(now_ms)
         while (task := self._order.choose(now_ms)) is not None:
             if admits(task):
+                self._asks.started(task, by_age=self._order.by_age(task))
                 self._order.started(task)
-                self._asks.started(task)
                 self._remove(task)
                 return task
             self._closed.add(task.lane)
             self._order.refresh(task.lane)
-            self._asks.closed(task.lane)
+            if self._demand is not None:
+                self._demand.close(task.lane)
         return None
 
     def reopen(self, lane: Lane) -> None:
@@ -61,7 +65,8 @@ class Scheduler:
         if lane in self._closed:
             self._closed.discard(lane)
             self._order.refresh(lane)
-            self._asks.opened(lane)
+            if self._demand is not None:
+                self._demand.reopen(lane)
 
     def discard(self, task_id: str) -> None:
         """See `Strategy.discard`."""
@@ -101,7 +106,8 @@ class Scheduler:
     def _remove(self, task: Waiting) -> None:
         del self._tasks[task.task_id]
         self._order.remove(task)
-        self._asks.removed(task, task.lane in self._closed)
+        if self._demand is not None:
+            self._demand.remove(task, task.lane in self._closed)
         self._lane_sizes[task.lane] -= 1
         if not self._lane_sizes[task.lane]:
             del self._lane_sizes[task.lane]

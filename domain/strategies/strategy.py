@@ -111,6 +111,7 @@ class Strategy(Protocol):
         """The task to start next, which then waits no more; None when no task of an open lane is admitted.
 
         A task that `admits` refuses goes on waiting, and its lane is closed. A task past its deadline is never given.
+        Each task that is given is handed to `ended` once, even when its start came to nothing.
         """
 
     def reopen(self, lane: Lane) -> None:
