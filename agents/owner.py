@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from agents.dead_letters import DeadLetters
 from agents.frontier import AckFrontier
 from agents.outbox import Outbox, Outgoing
-from agents.recovery import STATE_HEADER, Recover, RecoveredFacts, state_of
+from agents.recovery import Recover, RecoveredFacts
 from agents.remembered import Remembered
 from agents.window import Band, Entry, Stop, Window
 from domain.decide import Cancel, Lose, OwnerCommand, decide
@@ -27,6 +27,7 @@ from schemas.codec import UndecodableRecord, decode
 from schemas.events import TaskSubmitted
 from streams.log import EventLog
 from streams.shard_stream import Ownership, ShardRecord, ShardStream
+from streams.state_header import STATE_HEADER, state_said
 
 #: Limit of the barrier: a successor waits for it.
 REVOKE_SECONDS_MAX = 5.0
@@ -215,7 +216,7 @@ class Owner:
         if self._finished[record.shard].run(task_id) >= submission.run:
             self.finish(record)
             return
-        state = self._recovered.state(state_of(record, submission))
+        state = self._recovered.state(state_said(record.headers, submission))
         if state.terminal or state.run > submission.run:
             # A later run may still be at work: only this one is known to have ended.
             self._finished[record.shard].add(task_id, submission.run)

@@ -6,30 +6,24 @@ belong to tasks of other workers.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from aiokafka import ConsumerRecord, TopicPartition
 
 from domain.errors import CorruptHistory
-from domain.states import TaskStatus
 from domain.task import TaskState, evolve
 from schemas.codec import UndecodableRecord, decode
 from schemas.envelope import EPOCH_HEADER
-from schemas.events import LifecycleEvent, TaskSubmitted
+from schemas.events import LifecycleEvent
 from streams import history, topics
 from streams.shard_stream import ShardRecord
 
 #: How far before the oldest unfinished record a recovery begins to read: covers facts that another clock or a
 #: relocation put before it.
 MARGIN_MS = 5 * 60 * 1000
-
-#: Header of a relocated record: what the facts before it add up to.
-STATE_HEADER = "penstock-state"
 
 _log = logging.getLogger(__name__)
 
@@ -136,40 +130,3 @@ def epoch_of(generation: int, lifecycle_length: int) -> int:
     either: it begins again when the group is deleted. The length of task-lifecycle never shrinks.
     """
     return generation + lifecycle_length
-
-
-#: What the record itself says, and what nobody needs while the task goes on.
-_NOT_CARRIED = {"task_id", "status", "submission", "due_at", "result", "error_code", "error_detail"}
-_PLAIN_FIELDS = tuple(
-    field.name for field in fields(TaskState) if field.name not in _NOT_CARRIED and not field.name.endswith("_at")
-)
-
-
-def state_header(state: TaskState) -> bytes:
-    """What a relocated record says about its task, since a later recovery may begin to read at that record."""
-    said = {name: getattr(state, name) for name in _PLAIN_FIELDS}
-    said |= {"status": state.status, "due_at": state.due_at.isoformat() if state.due_at else None}
-    return json.dumps(said, separators=(",", ":")).encode()
-
-
-def state_of(record: ShardRecord, submission: TaskSubmitted) -> TaskState:
-    """The state that a record alone tells: just submitted, or as its relocation header says."""
-    state = evolve(TaskState(task_id=submission.task_id), submission)
-    header = record.headers.get(STATE_HEADER)
-    if header is None:
-        return state
-    said = json.loads(header)
-    due_at = said.get("due_at")
-    # A newer worker's header may say more than this version knows.
-    known: dict[str, Any] = {name: _frozen(said[name]) for name in _PLAIN_FIELDS if name in said}
-    return replace(
-        state,
-        status=TaskStatus(said["status"]),
-        due_at=datetime.fromisoformat(due_at) if due_at else None,
-        **known,
-    )
-
-
-def _frozen(value: object) -> object:
-    """JSON has no tuples."""
-    return tuple(value) if isinstance(value, list) else value

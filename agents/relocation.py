@@ -11,9 +11,9 @@ import logging
 from dataclasses import dataclass
 
 from agents.owner import Owner
-from agents.recovery import STATE_HEADER, state_header
 from agents.window import Entry
 from streams.log import EventLog, LogUnavailable, RecordTooLarge
+from streams.state_header import STATE_HEADER, state_header
 
 
 @dataclass(frozen=True, slots=True)

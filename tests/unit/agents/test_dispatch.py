@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 import pytest
 
 from agents import dispatcher
-from agents.recovery import STATE_HEADER, state_header
 from agents.relocation import LagBound
 from domain.retry import RetryPolicy
 from domain.states import TaskStatus
@@ -16,6 +15,7 @@ from schemas import events
 from schemas.codec import encode
 from streams import topics
 from streams.log import Appended
+from streams.state_header import STATE_HEADER, state_header
 from tests.support.given import AT
 from tests.support.memory_log import partition_of
 from tests.support.memory_worker import World, submission_of, until, worker
