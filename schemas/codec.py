@@ -20,8 +20,9 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from schemas.commands import TASK_COMMANDS, TaskCommand
 from schemas.configuration import CONFIGURATION_EVENTS, Change, ConfigurationEvent
-from schemas.events import TASK_EVENTS, TaskEvent, field_names
+from schemas.events import TASK_EVENTS, TaskEvent, TaskSubmitted, field_names
 from schemas.upcasts import UPCASTS, Upcast
+from schemas.workflows import WorkflowSubmitted
 
 MARKER = b"\xc3\x01"
 HEADER_BYTES = 10
@@ -30,8 +31,8 @@ AVRO_DIRECTORY = Path(__file__).parent / "avro"
 #: What task topics carry.
 Message = TaskEvent | TaskCommand
 #: What any topic carries.
-AnyMessage = Message | ConfigurationEvent
-MESSAGES: tuple[type[AnyMessage], ...] = (*TASK_EVENTS, *TASK_COMMANDS, *CONFIGURATION_EVENTS)
+AnyMessage = Message | ConfigurationEvent | WorkflowSubmitted
+MESSAGES: tuple[type[AnyMessage], ...] = (*TASK_EVENTS, *TASK_COMMANDS, *CONFIGURATION_EVENTS, WorkflowSubmitted)
 
 
 class UndecodableRecord(ValueError):
@@ -154,6 +155,20 @@ def decode(record: bytes) -> Message:
     message = CODEC.decode(record)
     if isinstance(message, Change):
         raise UndecodableRecord(f"{message.TYPE} is a change of the configuration, not a message about a task")
+    if isinstance(message, WorkflowSubmitted):
+        raise UndecodableRecord(f"{message.TYPE} belongs on tasks-intake: its tasks are made of it there")
+    return message
+
+
+def decode_submission(record: bytes) -> TaskSubmitted | WorkflowSubmitted:
+    """See `Codec.decode`, with the published schemas; for tasks-intake.
+
+    Raises:
+        UndecodableRecord: also for a message that asks for no task.
+    """
+    message = CODEC.decode(record)
+    if not isinstance(message, TaskSubmitted | WorkflowSubmitted):
+        raise UndecodableRecord(f"expected {TaskSubmitted.TYPE} or {WorkflowSubmitted.TYPE}, found {message.TYPE}")
     return message
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from schemas.codec import AnyMessage, schema_name
 from schemas.commands import CancelTask, ChangePriority
 from schemas.configuration import Change
+from schemas.workflows import WorkflowSubmitted
 
 #: The `ce_source` of what this installation writes.
 SOURCE = "/penstock"
@@ -46,6 +47,8 @@ def _about(message: AnyMessage) -> tuple[str, datetime]:
     """What the message is about, and when it was written."""
     if isinstance(message, Change):
         return message.subject, message.changed_at
+    if isinstance(message, WorkflowSubmitted):
+        return message.workflow_id, message.occurred_at
     if isinstance(message, CancelTask | ChangePriority):
         return message.task_id, message.requested_at
     return message.task_id, message.occurred_at
