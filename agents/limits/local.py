@@ -1,0 +1,60 @@
+"""Permits within one process: what an installation without PostgreSQL has, and tests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+from agents.limits.ports import Exchanged
+from domain.limits.exchange import Answer, Ask, Buckets, Lease, Terms, concerns_others, exchange
+from domain.limits.limit import Key
+
+
+class LocalTable:
+    """Implements `LeaseTable` in memory, by the very same rule; bounds hold among holders that share the object."""
+
+    def __init__(self, terms: Terms | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.terms = terms or Terms()
+        self._clock = clock
+        self._leases: dict[Key, dict[str, Lease]] = defaultdict(dict)
+        self._buckets: dict[Key, Buckets] = {}
+        self._blocked: dict[str, float] = {}
+        self._told = asyncio.Event()
+
+    async def exchange(self, holder: str, serial: int, asks: Sequence[Ask], blocked: Mapping[str, float]) -> Exchanged:
+        """See `LeaseTable.exchange`."""
+        now = self._clock()
+        for name, seconds in blocked.items():
+            self._blocked[name] = max(self._blocked.get(name, now), now + seconds)
+        self._blocked = {name: until for name, until in self._blocked.items() if until > now}
+        answers = [self._answer(ask, holder, serial, now) for ask in asks]
+        if blocked:
+            self._told.set()
+        return Exchanged(answers, {name: until - now for name, until in self._blocked.items()})
+
+    async def listen(self) -> None:
+        """See `LeaseTable.listen`."""
+        self._told.clear()
+        await self._told.wait()
+
+    async def close(self) -> None:
+        """See `LeaseTable.close`: there are none."""
+
+    def granted(self, key: Key) -> int:
+        """Permits that leases stand for now."""
+        now = self._clock()
+        return sum(lease.granted for lease in self._leases[key].values() if lease.expires_at > now)
+
+    def _answer(self, ask: Ask, holder: str, serial: int, now: float) -> Answer:
+        leases, buckets = self._leases[ask.key], self._buckets.get(ask.key, Buckets())
+        lease, self._buckets[ask.key], answer = exchange(
+            ask, holder, serial, list(leases.values()), buckets, now, self.terms
+        )
+        if concerns_others(leases.get(holder), lease, answer):
+            self._told.set()
+        leases[holder] = lease
+        if ask.idle:
+            del leases[holder]
+        return answer

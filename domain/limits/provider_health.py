@@ -1,0 +1,144 @@
+"""When to leave a provider alone: it asked for it, or has failed too often in a row. Pure; monotonic seconds.
+
+The circuit breaker is closed while calls pass, open while none does, and half-open while one probe decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from domain.errors import TaskError
+from domain.limits.limit import Key
+from domain.limits.tickets import BACKOFF, RATE_LIMIT, Refusal, Ticket
+from domain.provider_errors import BREAKING, RATE_LIMITED
+from domain.strategies.strategy import Lane
+
+_LONG_AGO = float("-inf")
+
+
+class Circuit(StrEnum):
+    """State of a breaker."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How much a provider may fail, and how long it is left alone then."""
+
+    #: Failures in a row that open the circuit.
+    failures_max: int = 5
+    #: The first cool-down, in seconds; doubles with each probe that fails, up to the longest.
+    cool_down_seconds: float = 10.0
+    cool_down_seconds_max: float = 300.0
+    #: Wait after the first refusal that names none (429 without Retry-After); doubles with each further one.
+    slow_down_seconds: float = 1.0
+    slow_down_seconds_max: float = 60.0
+
+
+class ProviderHealth:
+    """What one process knows of one provider."""
+
+    def __init__(self, name: str, patience: Patience) -> None:
+        self.key = Key("provider", name)
+        #: No call before this moment: the provider has said so, here or to another process.
+        self.blocked_until = _LONG_AGO
+        self._patience = patience
+        #: The others have not heard of that moment yet.
+        self.untold = False
+        self._blocked_at = _LONG_AGO
+        self._refusals = 0
+        self._failures = 0
+        self._opened_at = _LONG_AGO
+        self._opened_times = 0
+        self._open_until: float | None = None
+        self._probe: Ticket | None = None
+        self._waiting: dict[Lane, None] = {}
+
+    def circuit(self, now: float) -> Circuit:
+        """The breaker's state."""
+        if self._open_until is None:
+            return Circuit.CLOSED
+        return Circuit.OPEN if now < self._open_until else Circuit.HALF_OPEN
+
+    def reopens_at(self, now: float) -> float | None:
+        """When lanes that wait may be looked at again; None where none waits, or a probe decides."""
+        moments = [self.blocked_until, self._open_until or _LONG_AGO]
+        return max(moments) if self._waiting and max(moments) > now else None
+
+    def refusal(self, lane: Lane, now: float) -> Refusal | None:
+        """Why no attempt of the lane may call the provider now; a lane that is refused waits from now on."""
+        refusal = None
+        if now < self.blocked_until:
+            refusal = Refusal(RATE_LIMIT, self.key.scope, self.key.name, self.blocked_until)
+        elif self._open_until is not None and (now < self._open_until or self._probe is not None):
+            refusal = Refusal(BACKOFF, self.key.scope, self.key.name, self._open_until if self._probe is None else None)
+        if refusal is not None:
+            self._waiting[lane] = None
+        return refusal
+
+    def take(self, ticket: Ticket) -> None:
+        """An attempt calls the provider; `refusal` was None just now."""
+        ticket.provider = self
+        self._waiting.pop(ticket.lane, None)
+        if self._open_until is not None:
+            self._probe = ticket
+
+    def put_back(self, ticket: Ticket, error: TaskError | None, *, stopped: bool, now: float) -> None:
+        """The attempt has ended; `stopped`: by ourselves, which says nothing of the provider."""
+        probed = self._probe is ticket
+        if probed:
+            self._probe = None
+        if stopped:
+            return
+        if error is not None and error.code == RATE_LIMITED:
+            self._slow_down(ticket, error.retry_after_seconds, now)
+        elif error is not None and error.code in BREAKING:
+            self._fail(ticket, probed, now)
+            if error.retry_after_seconds:
+                self.block(now + error.retry_after_seconds, now)
+        else:
+            # Whatever else an attempt ends by, the provider has answered.
+            self._failures = self._refusals = 0
+            if probed:
+                self._open_until, self._opened_times = None, 0
+
+    def block(self, until: float, now: float, *, heard: bool = False) -> None:
+        """Leave the provider alone until then; never shortens what was said before. `heard`: from another process."""
+        if until > max(now, self.blocked_until):
+            self.blocked_until = until
+            self._blocked_at = now
+            self.untold = not heard
+
+    def reopened(self, now: float) -> list[Lane]:
+        """Lanes that wait no longer."""
+        if not self._waiting or now < self.blocked_until:
+            return []
+        if self._open_until is not None and (now < self._open_until or self._probe is not None):
+            return []
+        opened = list(self._waiting)
+        self._waiting.clear()
+        return opened
+
+    def _slow_down(self, ticket: Ticket, seconds: float | None, now: float) -> None:
+        if seconds is not None:
+            self.block(now + seconds, now)
+        elif ticket.admitted_at >= self._blocked_at:
+            # Attempts that were under way when the first one was refused say nothing new.
+            patience = self._patience
+            wait = min(patience.slow_down_seconds * 2.0**self._refusals, patience.slow_down_seconds_max)
+            self._refusals += 1
+            self.block(now + wait, now)
+
+    def _fail(self, ticket: Ticket, probed: bool, now: float) -> None:
+        if ticket.admitted_at < self._opened_at:
+            return
+        self._failures += 1
+        patience = self._patience
+        if probed or (self._open_until is None and self._failures >= patience.failures_max):
+            wait = min(patience.cool_down_seconds * 2.0**self._opened_times, patience.cool_down_seconds_max)
+            self._opened_times += 1
+            self._opened_at, self._open_until = now, now + wait

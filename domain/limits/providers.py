@@ -1,0 +1,68 @@
+"""All providers that a process has called, and when each may be called again. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from domain.limits.provider_health import Circuit, Patience, ProviderHealth
+from domain.strategies.strategy import Lane
+
+#: A block that another process tells of, and that ends no later than this after the one known here, is the same one.
+SAME_SECONDS = 0.05
+
+
+class Providers:
+    """Their health, as far as this process knows it."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._by_name: dict[str, ProviderHealth] = {}
+
+    def __bool__(self) -> bool:
+        """Whether any has been called."""
+        return bool(self._by_name)
+
+    def of(self, lane: Lane) -> ProviderHealth | None:
+        """The health of the provider that the lane's tasks call; None where they call none."""
+        return None if lane.provider is None else self._named(lane.provider)
+
+    def circuit(self, name: str, now: float) -> Circuit:
+        """State of a provider's breaker."""
+        health = self._by_name.get(name)
+        return Circuit.CLOSED if health is None else health.circuit(now)
+
+    def untold(self, now: float) -> dict[str, float]:
+        """Seconds for which providers want to be left alone, of which the others have not heard."""
+        return {
+            name: health.blocked_until - now
+            for name, health in self._by_name.items()
+            if health.untold and health.blocked_until > now
+        }
+
+    def told(self, blocked: Mapping[str, float], now: float) -> None:
+        """The others have heard it, as far as nothing was added since."""
+        for name, seconds in blocked.items():
+            health = self._by_name[name]
+            health.untold = health.untold and health.blocked_until > now + seconds
+
+    def hear(self, blocked: Mapping[str, float], now: float) -> None:
+        """What other processes were told, in seconds from now."""
+        for name, seconds in blocked.items():
+            health = self._named(name)
+            if now + seconds > health.blocked_until + SAME_SECONDS:
+                health.block(now + seconds, now, heard=True)
+
+    def reopens_at(self, now: float) -> float | None:
+        """The next moment at which lanes may wait no longer."""
+        moments = [at for health in self._by_name.values() if (at := health.reopens_at(now)) is not None]
+        return min(moments, default=None)
+
+    def reopened(self, now: float) -> list[Lane]:
+        """Lanes that wait for no provider any longer."""
+        return [lane for health in self._by_name.values() for lane in health.reopened(now)]
+
+    def _named(self, name: str) -> ProviderHealth:
+        health = self._by_name.get(name)
+        if health is None:
+            health = self._by_name[name] = ProviderHealth(name, self._patience)
+        return health
