@@ -27,7 +27,11 @@ _PRIORITIES = {"low": 1, "normal": 2, "high": 3}
 #: What a task id may be: safe as a path segment of a URL, a Kafka key and a file name alike.
 TASK_ID_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._:~@=+-]{0,199}$"
 
+#: What workflows, steps and schedules may be called; ids of their tasks put a colon or an at sign behind such a name.
+LABEL_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._~-]{0,98}$"
+
 TaskId = Annotated[str, StringConstraints(pattern=TASK_ID_PATTERN)]
+Label = Annotated[str, StringConstraints(pattern=LABEL_PATTERN)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -75,7 +79,8 @@ SECONDS_MAX = 7 * 24 * 3600
 #: The longest delay, and the farthest deadline that is given as a duration.
 FAR_SECONDS_MAX = 10 * 366 * 24 * 3600
 #: Tasks that one task may depend on.
-DEPENDENCIES_MAX: Final = 100
+DEPENDENCIES_MAX: Final = 1000
+STEPS_MAX: Final = 1000
 FALLBACKS_MAX: Final = 10
 _DurationText = Annotated[str, StringConstraints(pattern=r"^\s*\d+(\.\d+)?(ms|s|m|h|d)\s*$")]
 #: What a duration may be written as, for readers of the JSON Schema.
@@ -163,4 +168,46 @@ class Submission(Work):
     )
     on_dependency_failure: Literal["fail", "continue"] = Field(
         default="fail", description="What becomes of it when one of those does not complete."
+    )
+
+
+class Step(Work):
+    """One task of a workflow."""
+
+    depends_on: tuple[Label, ...] = Field(
+        default=(),
+        max_length=DEPENDENCIES_MAX,
+        description="Steps that must have completed first, besides those whose results the payload takes values from.",
+    )
+
+
+class Workflow(BaseModel):
+    """Tasks that depend on one another, accepted all at once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Label | None = Field(
+        default=None, description="Id of the sender's choice; the task of step `a` in workflow `w` is `w:a`."
+    )
+    tenant: Name = Field(default="default", description="On whose behalf.")
+    on_failure: Literal["fail_fast", "continue"] = Field(
+        default="fail_fast",
+        description="When a step does not complete: stop the whole workflow, or only what depends on that step.",
+    )
+    steps: dict[Label, Step] = Field(min_length=1, max_length=STEPS_MAX, description="Each step by its name.")
+
+
+class Schedule(BaseModel):
+    """A task that is submitted again and again, at the times of a cron expression."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Label | None = Field(default=None, description="Id of the sender's choice; the same id is the same schedule.")
+    cron: str = Field(max_length=200, description="Five fields: minute, hour, day of month, month, day of week.")
+    time_zone: str = Field(default="UTC", max_length=100, description="The zone that `cron` is meant in.")
+    catch_up: Literal["none", "last", "all"] = Field(
+        default="last", description="What becomes of times that passed while nobody was there."
+    )
+    submission: Submission = Field(
+        description="What is submitted each time, without id, run_at or depends_on; a deadline is a duration."
     )
