@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar, assert_never
 from pydantic import ValidationError
 
 from domain.holds import PAUSE_SCOPES
+from domain.limits.limit import SCOPES, Limit
 from domain.strategies.choice import InvalidChoice, StrategyChoice
 from schemas import configuration as changes
 from schemas.configuration import ConfigurationEvent
@@ -24,24 +25,12 @@ from schemas.models import ModelDefinition, ProviderDefinition
 K = TypeVar("K")
 V = TypeVar("V")
 
-LIMIT_SCOPES: Final = ("class", "model", "provider", "type", "tenant", "node")
 #: Models that the settings define are numbered from here on, by name; those that were defined since, from 1.
 SETTINGS_NUMBERS_FROM: Final = 1_000_000_000
 
 
 class InvalidChange(ValueError):
     """The change cannot be applied: it names or holds what this version does not know."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """How much may go on at once, or in a minute; what is None is not limited."""
-
-    scope: str
-    name: str
-    concurrency: int | None = None
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +89,14 @@ class Configuration:
         One that was set replaces the definition's altogether.
         """
         defined = {
-            ("model", name): Limit("model", name, concurrency=model.max_workers)
+            ("model", name): Limit(concurrency=model.max_workers)
             for name, model in self.models.items()
             if model.max_workers is not None
         }
         for name, provider in self.providers.items():
             given = provider.limits.model_dump()
             if any(value is not None for value in given.values()):
-                defined["provider", name] = Limit("provider", name, **given)
+                defined["provider", name] = Limit(**given)
         return {**defined, **self.set_limits}
 
     def pause_of(self, resource_class: str, model: str | None, tenant: str) -> Pause | None:
@@ -201,15 +190,18 @@ def strategy_choice(name: str, options: str) -> StrategyChoice:
 
 
 def _limited(limits: Mapping[tuple[str, str], Limit], change: changes.LimitSet) -> Mapping[tuple[str, str], Limit]:
-    if change.scope not in LIMIT_SCOPES:
-        raise InvalidChange(f"there is no limit by {change.scope!r}: choose one of {', '.join(LIMIT_SCOPES)}")
+    if change.scope not in SCOPES:
+        raise InvalidChange(f"there is no limit by {change.scope!r}: choose one of {', '.join(SCOPES)}")
     key = (change.scope, change.name)
-    numbers = (change.concurrency, change.requests_per_minute, change.tokens_per_minute)
-    if all(number is None for number in numbers):
-        return _without(limits, key)
-    if any(number is not None and number < 0 for number in numbers):
-        raise InvalidChange(f"a limit of {change.scope} {change.name} is below nothing")
-    return _with(limits, key, Limit(*key, *numbers))
+    try:
+        limit = Limit(
+            concurrency=change.concurrency,
+            requests_per_minute=change.requests_per_minute,
+            tokens_per_minute=change.tokens_per_minute,
+        )
+    except ValueError as error:
+        raise InvalidChange(f"the limit of {change.scope} {change.name}: {error}") from error
+    return _with(limits, key, limit) if limit else _without(limits, key)
 
 
 def _pause(change: changes.DispatchPaused) -> Pause:

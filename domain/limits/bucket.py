@@ -41,5 +41,7 @@ class Bucket:
         return Bucket(self.per_minute, self.level - amount, self.at)
 
     def seconds_until(self, amount: float) -> float:
-        """How long until that much is there, if nobody takes anything; 0 where it is."""
-        return max(0.0, (amount - self.level) * MINUTE_SECONDS / self.per_minute)
+        """How long until that much is there, if nobody takes anything; 0 where it is, infinite where nothing comes."""
+        if amount <= self.level:
+            return 0.0
+        return (amount - self.level) * MINUTE_SECONDS / self.per_minute if self.per_minute else float("inf")

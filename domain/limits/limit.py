@@ -27,7 +27,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """How much may go on at once, and in a minute. What is None is not limited."""
+    """How much may go on at once, and in a minute. What is None is not limited; with 0 nothing starts."""
 
     #: Attempts at a time.
     concurrency: int | None = None
@@ -39,8 +39,8 @@ class Limit:
     def __post_init__(self) -> None:
         for name in ("concurrency", "requests_per_minute", "tokens_per_minute"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} of a limit must be more than 0, or left out: {value!r}")
+            if value is not None and not value >= 0:
+                raise ValueError(f"{name} of a limit cannot be below nothing: {value!r}")
 
     def __bool__(self) -> bool:
         """Whether it limits anything."""

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from domain.configuration import Configuration, Limit
+from domain.configuration import Configuration
+from domain.limits.limit import Limit
 from domain.strategies.choice import StrategyChoice
 from schemas.configuration import LimitSet, StrategySelected
 from streams import topics
@@ -36,7 +37,7 @@ async def test_whoever_comes_later_comes_to_the_same_configuration(kafka: str) -
         for concurrency in (1, None, 3):
             await log.change(limit(name, concurrency))
     async with following(RegistryTail(kafka)) as one, following(RegistryTail(kafka)) as other:
-        assert one.configuration.limits["tenant", name] == Limit("tenant", name, concurrency=3)
+        assert one.configuration.limits["tenant", name] == Limit(concurrency=3)
         assert one.configuration == other.configuration
 
 

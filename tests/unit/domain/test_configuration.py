@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.configuration import SETTINGS_NUMBERS_FROM, Configuration, InvalidChange, Limit, apply
+from domain.configuration import SETTINGS_NUMBERS_FROM, Configuration, InvalidChange, apply
+from domain.limits.limit import Limit
 from domain.strategies.choice import StrategyChoice
 from schemas import configuration as changes
 from schemas.configuration import ConfigurationEvent
@@ -59,7 +60,7 @@ def test_the_settings_give_the_first_word_and_changes_the_last() -> None:
 
 def test_a_limit_without_numbers_is_gone() -> None:
     two, three = limit("tenant", "a", 2), limit("tenant", "a", 3)
-    assert folded(two, three).limits == {("tenant", "a"): Limit("tenant", "a", concurrency=3)}
+    assert folded(two, three).limits == {("tenant", "a"): Limit(concurrency=3)}
     assert folded(two, limit("tenant", "a")).limits == {}
 
 
@@ -67,8 +68,8 @@ def test_definitions_of_models_and_providers_limit_too_until_a_limit_is_set() ->
     provider = changes.ProviderDefined(**BASE, name="kimi", definition=KIMI.model_dump_json())
     after = folded(define(QWEN), provider)
     assert after.limits == {
-        ("model", "qwen"): Limit("model", "qwen", concurrency=2),
-        ("provider", "kimi"): Limit("provider", "kimi", requests_per_minute=200),
+        ("model", "qwen"): Limit(concurrency=2),
+        ("provider", "kimi"): Limit(requests_per_minute=200),
     }
     assert folded(limit("model", "qwen", 7), first=after).limits["model", "qwen"].concurrency == 7
 
