@@ -1,0 +1,129 @@
+"""What becomes of a task that waits for others, given how those are. Pure.
+
+The same log gives the same answer to whoever asks: results and ends never change, so that a service that died in the
+middle, or two that take turns, come to one end.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from domain.errors import SubmissionTooLarge
+from domain.references import UnresolvedReference, references, resolved
+from domain.states import TERMINAL, TaskStatus
+from domain.submission import WRITTEN_BYTES_MAX
+from domain.workflow import step_of
+from schemas.events import TaskSubmitted
+
+#: A task that it depends on did not complete.
+DEPENDENCY_FAILED: Final = "dependency_failed"
+#: A result that it refers to has no such part.
+UNRESOLVED_REFERENCE: Final = "unresolved_reference"
+#: With what it takes from results, its payload is larger than any task's may be.
+TOO_LARGE: Final = "too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """A task that others wait for, as it is now."""
+
+    task_id: str
+    status: TaskStatus
+    error_code: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more comes of it, unless somebody runs it again."""
+        return self.status in TERMINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Some have not ended; `on` are those, unknown ones included."""
+
+    on: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """It may start; `results` are the tasks whose results its payload refers to."""
+
+    results: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """It fails."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """It is cancelled, as what it waited for was."""
+
+    reason: str
+
+
+Verdict = Wait | Go | GiveUp | Stop
+
+
+def verdict(submission: TaskSubmitted, dependencies: Mapping[str, Dependency]) -> Verdict:
+    """What becomes of a task; ids that `dependencies` lacks are tasks that nobody has heard of yet."""
+    known = [dependencies[each] for each in submission.depends_on if each in dependencies]
+    if submission.on_dependency_failure != "continue":
+        for each in known:
+            if each.ended and each.status is not TaskStatus.COMPLETED:
+                return _given_up(submission, each)
+    ended = {each.task_id for each in known if each.ended}
+    if waiting := tuple(each for each in submission.depends_on if each not in ended):
+        return Wait(waiting)
+    completed = {each.task_id for each in known if each.status is TaskStatus.COMPLETED}
+    return Go(tuple(each for each in _sources(submission) if each in completed))
+
+
+def _given_up(submission: TaskSubmitted, dependency: Dependency) -> GiveUp | Stop:
+    who = named(submission.workflow_id, dependency.task_id)
+    if dependency.status is TaskStatus.CANCELLED:
+        return Stop(f"{who} was cancelled")
+    how = f"{dependency.status}, {dependency.error_code}" if dependency.error_code else str(dependency.status)
+    return GiveUp(DEPENDENCY_FAILED, f"{who} did not complete ({how})")
+
+
+def named(workflow_id: str | None, task_id: str) -> str:
+    """A task in words: by its step, where it is one of the workflow's."""
+    if workflow_id is not None and task_id.startswith(f"{workflow_id}:"):
+        return f"step {step_of(workflow_id, task_id)} (task {task_id})"
+    return f"task {task_id}"
+
+
+def _sources(submission: TaskSubmitted) -> Sequence[str]:
+    if '"$' not in submission.payload:
+        return ()
+    found, _ = references(json.loads(submission.payload))
+    return tuple(dict.fromkeys(each.source for each in found))
+
+
+def with_results(submission: TaskSubmitted, results: Mapping[str, str]) -> TaskSubmitted | GiveUp:
+    """The submission with the values that its payload refers to, or why it cannot be had; results are JSON texts.
+
+    What is put together is a later word on the same task: its `sequence` is 1, and readers prefer it.
+    """
+    if '"$' not in submission.payload:
+        return submission
+    asked = json.loads(submission.payload)
+    try:
+        payload = resolved(asked, {each: json.loads(text) for each, text in results.items()})
+    except UnresolvedReference as error:
+        return GiveUp(UNRESOLVED_REFERENCE, str(error))
+    if payload == asked:
+        return submission
+    text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
+    size = len(text.encode(errors="replace")) + len(submission.metadata.encode())
+    if size > WRITTEN_BYTES_MAX:
+        return GiveUp(TOO_LARGE, str(SubmissionTooLarge(size, WRITTEN_BYTES_MAX)))
+    return replace(submission, payload=text, sequence=1)
