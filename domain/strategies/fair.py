@@ -1,11 +1,13 @@
-"""Deficit round robin over tenants: each round grants a tenant a quantum for its weight, and it starts what it affords.
+"""Deficit round robin over tenants: each round grants a tenant a quantum for its weight, to be spent on starts.
 
-A start is charged what the task is expected to cost, and its end corrects the charge by what it did cost: shares follow
-actual use, however wrong the estimates are. Rounds in which nobody affords anything are skipped by arithmetic: tenants
-are kept in a heap by the round in which they can pay for their first task, so that a start costs O(log n) whatever the
-quantum.
+A tenant may start a task as long as it owes nothing. The start is charged what the task is expected to cost, and its
+end corrects the charge by what it did cost: shares follow actual use, however wrong the estimates are. A turn may
+overdraw, so that a wrong estimate delays nobody before anything is known. Rounds in which all owe are skipped by
+arithmetic: tenants are kept in a heap by the round in which they have paid, so that a start costs O(log n) whatever
+the quantum.
 
-Source: M. Shreedhar, G. Varghese, "Efficient Fair Queuing Using Deficit Round-Robin", IEEE/ACM ToN 4(3), 1996.
+Source: M. Shreedhar, G. Varghese, "Efficient Fair Queuing Using Deficit Round-Robin", IEEE/ACM ToN 4(3), 1996; and, for
+turns that overdraw, H. Adiseshu, G. Parulkar, G. Varghese, "A Reliable and Scalable Striping Protocol", SIGCOMM 1996.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from domain.strategies.strategy import Lane, Usage, Waiting
 
 #: A start costs at least so much of a quantum, and a weight is at least so much: nothing is free for ever.
 LEAST = 1e-6
-#: Rounds for which a tenant that waits behind closed limits is owed its grants: bounds how long it catches up.
+#: Rounds of which a tenant that waits behind closed limits keeps its grants: bounds how long it catches up.
 OWED_ROUNDS_MAX = 1000
 
 #: What the task will cost, by what is known before its start.
@@ -143,14 +145,12 @@ class DeficitRoundRobin:
         account.served += cost / account.weight
 
     def _set_head(self, tenant: str, account: Account) -> None:
-        task = account.order.choose(0)
-        if task is None:
+        if account.order.choose(0) is None:
             self._heads.remove(tenant)
             return
-        missing = self._cost(self._expected(task)) - account.credit
         # A hair less, so that an error of the last digit does not cost a round.
-        affordable = account.round + math.ceil(missing / self._grant(account) - 1e-9)
-        self._heads.set(tenant, (affordable, account.served))
+        paid = account.round + math.ceil(-account.credit / self._grant(account) - 1e-9)
+        self._heads.set(tenant, (paid, account.served))
 
     def _bring_up(self, tenant: str, account: Account) -> None:
         """Grant the rounds that have passed, and let a changed weight count from now on."""
