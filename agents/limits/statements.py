@@ -1,0 +1,57 @@
+"""What is said to PostgreSQL in one exchange, in this order. Limits are given as two arrays, rows as JSON."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Told when it is worth asking again; the payload is who said so.
+LISTEN: Final = "LISTEN penstock_limits"
+
+#: Whatever is known of a limit hangs on its row, which is its lock too.
+NOTE_LIMITS: Final = """
+    INSERT INTO coordination.limits (scope, name) SELECT * FROM unnest(%s::text[], %s::text[]) ON CONFLICT DO NOTHING
+"""
+#: In one order for all, so that no two exchanges wait for one another.
+LOCK_LIMITS: Final = """
+    SELECT * FROM coordination.limits
+    WHERE (scope, name) IN (SELECT * FROM unnest(%s::text[], %s::text[])) ORDER BY scope, name FOR UPDATE
+"""
+#: A statement of its own, after the lock: so it sees what those have written who had the lock before.
+READ_LEASES: Final = """
+    SELECT * FROM coordination.leases WHERE (scope, name) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+"""
+#: Read after all that: a lease that is given now ends no earlier than its holder reckons.
+NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision AS now"
+WRITE_LEASES: Final = """
+    INSERT INTO coordination.leases SELECT * FROM jsonb_populate_recordset(null::coordination.leases, %s)
+    ON CONFLICT (scope, name, holder) DO UPDATE SET
+        (serial, granted, wanted, served_at,
+         request_held, request_wanted, request_credited, request_waiting_since,
+         token_held, token_wanted, token_credited, token_waiting_since, expires_at)
+        = (excluded.serial, excluded.granted, excluded.wanted, excluded.served_at,
+           excluded.request_held, excluded.request_wanted, excluded.request_credited, excluded.request_waiting_since,
+           excluded.token_held, excluded.token_wanted, excluded.token_credited, excluded.token_waiting_since,
+           excluded.expires_at)
+"""
+WRITE_BUCKETS: Final = """
+    UPDATE coordination.limits AS known SET
+        (request_level, request_level_at, token_level, token_level_at)
+        = (given.request_level, given.request_level_at, given.token_level, given.token_level_at)
+    FROM jsonb_populate_recordset(null::coordination.limits, %s) AS given
+    WHERE (known.scope, known.name) = (given.scope, given.name)
+"""
+DELETE_IDLE: Final = """
+    DELETE FROM coordination.leases
+    WHERE (scope, name) IN (SELECT * FROM unnest(%s::text[], %s::text[])) AND holder = %s
+"""
+DELETE_EXPIRED: Final = """
+    DELETE FROM coordination.leases
+    WHERE (scope, name) IN (SELECT * FROM unnest(%s::text[], %s::text[])) AND expires_at <= %s
+"""
+BLOCK: Final = """
+    INSERT INTO coordination.blocked_providers (name, until)
+    SELECT * FROM unnest(%s::text[], %s::double precision[])
+    ON CONFLICT (name) DO UPDATE SET until = greatest(coordination.blocked_providers.until, excluded.until)
+"""
+BLOCKED: Final = "SELECT name, until - %s AS seconds FROM coordination.blocked_providers WHERE until > %s"
+TELL: Final = "SELECT pg_notify('penstock_limits', %s)"

@@ -1,0 +1,195 @@
+"""The table of leases in PostgreSQL, by whose clock all leases end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing, suppress
+from typing import Any, Final, cast
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import Jsonb
+
+from agents.limits import statements
+from agents.limits.ports import Exchanged, TableUnavailable
+from agents.limits.rows import Row, bucket_row, buckets_of, lease_of, lease_row
+from domain.limits.exchange import Answer, Ask, Buckets, Lease, Terms, concerns_others, exchange
+from domain.limits.limit import Key
+from projections.database import connect
+
+#: An exchange that takes longer has failed, for its holder; what the table made of it, the next one finds.
+EXCHANGE_SECONDS_MAX: Final = 1.0
+#: PostgreSQL ends a transaction whose client says nothing for so long: a frozen worker must not keep the others' locks.
+SILENCE_SECONDS_MAX: Final = 0.5
+
+_Connection = AsyncConnection[DictRow]
+
+
+class PostgresTable:
+    """Implements `LeaseTable`: one transaction an exchange, in which the rows of its limits are locked."""
+
+    def __init__(self, database_url: str, terms: Terms | None = None) -> None:
+        self.terms = terms or Terms()
+        self._database_url = database_url
+        self._connection: _Connection | None = None
+        self._listening: AsyncConnection | None = None
+        #: Exchanges given up on, which psycopg takes its time to cancel.
+        self._abandoned: set[asyncio.Task[None]] = set()
+        self._holder = ""
+
+    async def exchange(self, holder: str, serial: int, asks: Sequence[Ask], blocked: Mapping[str, float]) -> Exchanged:
+        """See `LeaseTable.exchange`."""
+        self._holder = holder
+        under_way = asyncio.create_task(self._exchange(holder, serial, asks, blocked))
+        try:
+            await asyncio.wait({under_way}, timeout=EXCHANGE_SECONDS_MAX)
+        finally:
+            if not under_way.done():
+                self._abandon(under_way)
+        if not under_way.done():
+            raise TableUnavailable(f"PostgreSQL did not answer in {EXCHANGE_SECONDS_MAX:g} s")
+        try:
+            return under_way.result()
+        except (psycopg.Error, OSError) as error:
+            await self._disconnect()
+            raise TableUnavailable(str(error).strip().partition("\n")[0]) from error
+
+    async def listen(self) -> None:
+        """See `LeaseTable.listen`; also after each reconnection, since something may have been missed."""
+        try:
+            if self._listening is None:
+                self._listening = await connect(self._database_url, autocommit=True)
+                await self._listening.execute(statements.LISTEN)
+                return
+            async with aclosing(self._listening.notifies()) as notices:
+                async for notice in notices:
+                    if notice.payload != self._holder:
+                        return
+        except (psycopg.Error, OSError) as error:
+            listening, self._listening = self._listening, None
+            if listening is not None:
+                await _close(listening)
+            raise TableUnavailable(str(error).strip().partition("\n")[0]) from error
+
+    async def close(self) -> None:
+        """See `LeaseTable.close`."""
+        await self._disconnect()
+        if self._listening is not None:
+            await _close(self._listening)
+            self._listening = None
+        await asyncio.gather(*self._abandoned, return_exceptions=True)
+
+    async def _exchange(self, holder: str, serial: int, asks: Sequence[Ask], blocked: Mapping[str, float]) -> Exchanged:
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = await _open(self._database_url)
+        listed = _listed(sorted(ask.key for ask in asks))
+        async with connection.pipeline(), connection.transaction():
+            await connection.execute(statements.NOTE_LIMITS, listed)
+            limits = await connection.execute(statements.LOCK_LIMITS, listed)
+            leases = await connection.execute(statements.READ_LEASES, listed)
+            clock = await connection.execute(statements.NOW)
+            buckets = {_key(row): row for row in await limits.fetchall()}
+            known: dict[Key, list[Lease]] = defaultdict(list)
+            for row in await leases.fetchall():
+                known[_key(row)].append(lease_of(row))
+            (moment,) = await clock.fetchall()
+            now = moment["now"]
+            rows = _Rows(holder, serial, now, self.terms)
+            for ask in asks:
+                rows.add(ask, known[ask.key], buckets_of(buckets[ask.key], ask.limit))
+            await rows.write(connection)
+            if blocked:
+                until = [now + seconds for seconds in blocked.values()]
+                await connection.execute(statements.BLOCK, [list(blocked), until])
+            found = await connection.execute(statements.BLOCKED, [now, now])
+            if rows.concern_others or blocked:
+                await connection.execute(statements.TELL, [holder])
+            return Exchanged(rows.answers, {row["name"]: row["seconds"] for row in await found.fetchall()})
+
+    def _abandon(self, under_way: asyncio.Task[Exchanged]) -> None:
+        """A connection of which nobody knows what it is doing is used no more."""
+        connection, self._connection = self._connection, None
+        under_way.cancel()
+        ending = asyncio.create_task(_end(under_way, connection))
+        self._abandoned.add(ending)
+        ending.add_done_callback(self._abandoned.discard)
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await _close(connection)
+
+
+class _Rows:
+    """What one exchange writes."""
+
+    def __init__(self, holder: str, serial: int, now: float, terms: Terms) -> None:
+        self.answers: list[Answer] = []
+        self.concern_others = False
+        self._holder, self._serial, self._now, self._terms = holder, serial, now, terms
+        self._leases: list[Row] = []
+        self._buckets: list[Row] = []
+        self._idle: list[Key] = []
+        self._expired: list[Key] = []
+
+    def add(self, ask: Ask, leases: Sequence[Lease], buckets: Buckets) -> None:
+        """Apply the rule to one limit."""
+        before = next((each for each in leases if each.holder == self._holder), None)
+        if before is not None and before.serial >= self._serial:
+            raise psycopg.DataError("a later exchange of this holder was heard already")
+        lease, buckets, answer = exchange(ask, self._holder, self._serial, leases, buckets, self._now, self._terms)
+        self.answers.append(answer)
+        self.concern_others = self.concern_others or concerns_others(before, lease, answer)
+        if ask.idle:
+            self._idle.append(ask.key)
+        else:
+            self._leases.append(lease_row(ask.key, lease))
+        if buckets.requests is not None or buckets.tokens is not None:
+            self._buckets.append(bucket_row(ask.key, buckets))
+        if any(each.expires_at <= self._now for each in leases):
+            self._expired.append(ask.key)
+
+    async def write(self, connection: _Connection) -> None:
+        """In as few statements as there are kinds of rows."""
+        if self._leases:
+            await connection.execute(statements.WRITE_LEASES, [Jsonb(self._leases)])
+        if self._buckets:
+            await connection.execute(statements.WRITE_BUCKETS, [Jsonb(self._buckets)])
+        if self._idle:
+            await connection.execute(statements.DELETE_IDLE, [*_listed(self._idle), self._holder])
+        if self._expired:
+            await connection.execute(statements.DELETE_EXPIRED, [*_listed(self._expired), self._now])
+
+
+def _listed(keys: Sequence[Key]) -> list[list[str]]:
+    return [[key.scope for key in keys], [key.name for key in keys]]
+
+
+def _key(row: Row) -> Key:
+    return Key(row["scope"], row["name"])
+
+
+async def _open(database_url: str) -> _Connection:
+    connection = cast(_Connection, await connect(database_url, autocommit=True))
+    connection.row_factory = dict_row
+    await connection.execute(
+        f"SET idle_in_transaction_session_timeout = {SILENCE_SECONDS_MAX * 1000:.0f};"
+        f" SET lock_timeout = {EXCHANGE_SECONDS_MAX * 1000:.0f}"
+    )
+    return connection
+
+
+async def _close(connection: AsyncConnection[Any]) -> None:
+    with suppress(psycopg.Error, OSError):
+        await connection.close()
+
+
+async def _end(under_way: asyncio.Task[Exchanged], connection: _Connection | None) -> None:
+    """psycopg takes its time to cancel what PostgreSQL does not answer."""
+    await asyncio.wait({under_way})
+    if connection is not None:
+        await _close(connection)
