@@ -80,29 +80,31 @@ class NoRoute:
     reason: str
 
 
-def choose(wish: Wish, market: Market, now: float, *, without: Collection[str] = ()) -> Route | NoRoute:
+def choose(
+    wish: Wish, market: Market, now: float, *, without: Collection[str] = (), may_wait: bool = True
+) -> Route | NoRoute:
     """The best model for the wish; `without` names those that the task has tried. `now` is in seconds since 1970.
 
-    Where all that could serve are blocked for a time, the first to open is chosen, and the task waits there.
+    Where all that could serve are blocked for a time, the first to open is chosen, and the task waits there; where all
+    are offline or paused, it waits for the best of them. Unless it may not wait: then there is no route.
     """
     models = [each for each in market.models.values() if each.resource_class == wish.resource_class]
     unfit = {each.name: _unfit(each, wish, market, now) for each in models}
     fit = [each for each in models if unfit[each.name] is None and each.name not in without]
     left_out = _left_out(models, unfit, without)
     if fit:
-        ranked = sorted((_offer(each, wish, market, fit) for each in fit), key=lambda offer: _rank(offer, wish.by))
-        return _route(ranked[0].model, f"{AUTO} by {wish.by}: {_said(ranked, wish.by)}{left_out}")
-    blocked = [
-        (market.measurement(each.name).blocked_until or 0.0, each.name, each)
-        for each in models
-        if each.name not in without and _incapable(each, wish, market) is None
-    ]
-    if not blocked:
+        ranked = _ranked(fit, wish, market)
+        return _route(ranked[0].model, f"{AUTO} by {wish.by}: {_said(ranked)}{left_out}")
+    able = [each for each in models if each.name not in without and _incapable(each, wish, market) is None]
+    if not able or not may_wait:
         return NoRoute(f"no model of class {wish.resource_class} can take the task{left_out or '; none is declared'}")
-    until, _, model = min(blocked)
-    return _route(
-        model, f"{AUTO} by {wish.by}: every model is blocked, {model.name} opens first, in {until - now:.1f} s"
-    )
+    if blocked := [each for each in able if _closed(each, market) is None]:
+        until, _, model = min((market.measurement(each.name).blocked_until or now, each.name, each) for each in blocked)
+        words = f"every model is blocked, {model.name} opens first, in {until - now:.1f} s"
+    else:
+        model = _ranked(able, wish, market)[0].model
+        words = f"every model is closed, it waits for {model.name}"
+    return _route(model, f"{AUTO} by {wish.by}: {words}{left_out}")
 
 
 def fall_back(
@@ -115,7 +117,7 @@ def fall_back(
     passed: list[str] = []
     for name in dict.fromkeys(chain):
         if name == AUTO:
-            route = choose(wish, market, now, without=tried)
+            route = choose(wish, market, now, without=tried, may_wait=False)
             if isinstance(route, Route):
                 return Route(route.model, route.routing_key, f"{cause}; {route.reason}")
             passed.append(f"{name} ({route.reason})")
@@ -176,6 +178,10 @@ def _slots(model: ModelDefinition, market: Market, measured: Measurement) -> int
     return min((bound for bound in bounds if bound is not None), default=max(1, measured.running + 1))
 
 
+def _ranked(models: list[ModelDefinition], wish: Wish, market: Market) -> list[_Offer]:
+    return sorted((_offer(each, wish, market, models) for each in models), key=lambda offer: _rank(offer, wish.by))
+
+
 def _rank(offer: _Offer, by: By) -> tuple[object, ...]:
     cost = (offer.cost is None, offer.cost or 0.0)
     match by:
@@ -187,7 +193,7 @@ def _rank(offer: _Offer, by: By) -> tuple[object, ...]:
             return (-offer.quality, *cost, offer.seconds, offer.model.name)
 
 
-def _said(ranked: list[_Offer], by: By) -> str:
+def _said(ranked: list[_Offer]) -> str:
     first = f"{ranked[0].model.name} ({_figures(ranked[0])})"
     others = [f"{offer.model.name} ({_figures(offer)})" for offer in ranked[1:3]]
     return f"{first} before {', '.join(others)}" if others else f"{first} alone can take it"
@@ -210,7 +216,7 @@ def _left_out(models: list[ModelDefinition], unfit: Mapping[str, str | None], wi
 
 def _unfit(model: ModelDefinition, wish: Wish, market: Market, now: float) -> str | None:
     """Why the model cannot take the task now."""
-    if obstacle := _incapable(model, wish, market):
+    if obstacle := _incapable(model, wish, market) or _closed(model, market):
         return obstacle
     measured = market.measurement(model.name)
     if measured.blocked_until is not None and measured.blocked_until > now:
@@ -219,17 +225,18 @@ def _unfit(model: ModelDefinition, wish: Wish, market: Market, now: float) -> st
 
 
 def _incapable(model: ModelDefinition, wish: Wish, market: Market) -> str | None:
-    """Why waiting a little would not help."""
-    if model.status == "offline":
-        return "offline"
+    """Why the model will never serve such a task."""
     if model.provider is not None and model.provider not in market.providers:
         return f"its provider {model.provider} is not declared"
-    if closed := market.closed(model):
-        return closed
     tokens = sum(wish.need) if wish.need is not None else 0
     if model.context_length is not None and tokens > model.context_length:
         return f"takes {model.context_length} tokens, about {tokens} are needed"
     return None
+
+
+def _closed(model: ModelDefinition, market: Market) -> str | None:
+    """Why nothing may start on the model until somebody says so."""
+    return "offline" if model.status == "offline" else market.closed(model)
 
 
 def _route(model: ModelDefinition, reason: str) -> Route:

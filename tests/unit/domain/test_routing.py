@@ -118,7 +118,10 @@ def test_where_all_are_blocked_it_waits_for_the_first_to_open() -> None:
     there = market(CHEAP, DEAR, cheap=Measurement(blocked_until=NOW + 60), dear=Measurement(blocked_until=NOW + 5))
     route = choose(Wish(), there, NOW)
     assert isinstance(route, Route)
-    assert (route.model, route.reason) == ("dear", "auto by cost: every model is blocked, dear opens first, in 5.0 s")
+    assert route.model == "dear"
+    assert route.reason.startswith(
+        "auto by cost: every model is blocked, dear opens first, in 5.0 s; left out: cheap ("
+    )
 
 
 def test_a_block_that_is_over_is_none() -> None:
@@ -126,8 +129,19 @@ def test_a_block_that_is_over_is_none() -> None:
 
 
 def test_nothing_to_choose_from_is_said() -> None:
-    answer = choose(Wish(), market(model("off", status="offline")), NOW)
-    assert answer == NoRoute("no model of class llm can take the task; left out: off (offline)")
+    answer = choose(Wish(need=NEED), market(model("small", context_length=9)), NOW)
+    assert answer == NoRoute(
+        "no model of class llm can take the task; left out: small (takes 9 tokens, about 1500 are needed)"
+    )
+    assert choose(Wish(), market(), NOW) == NoRoute("no model of class llm can take the task; none is declared")
+
+
+def test_where_all_are_offline_it_waits_for_the_best_of_them() -> None:
+    there = market(model("worse", status="offline", quality=0.1), model("better", status="offline", quality=0.2))
+    route = choose(Wish(by="quality"), there, NOW)
+    assert isinstance(route, Route)
+    assert route.model == "better"
+    assert route.reason.startswith("auto by quality: every model is closed, it waits for better; left out: ")
 
 
 @given(st.permutations([CHEAP, DEAR, FREE, model("cheap2", prices=Prices(input=1, output=2), quality=0.4)]))
