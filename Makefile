@@ -48,6 +48,13 @@ up: install ## Start everything and keep it running; Ctrl-C stops it
 test: install ## Run all tests, on an embedded Kafka and PostgreSQL
 	$(BIN)/python -m pytest
 
+#: As in `make chaos CHAOS="--seed 7 --seconds 600 --tasks 20000 --workers 3"`; docs/chaos.md explains them.
+CHAOS ?=
+
+.PHONY: chaos
+chaos: install ## Break everything at random for five minutes, and judge; says its seed
+	$(BIN)/python -m tests.chaos $(CHAOS)
+
 .PHONY: check
 check: install ## Everything that needs no running: format, lint, types, layers, generated documents
 	$(BIN)/ruff format --check .

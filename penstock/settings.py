@@ -21,7 +21,9 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agents.handlers.settings import DEMO_MODEL, HandlerSettings, HttpSettings, LlmSettings
+from domain.limits.limit import Limit, Scope
 from penstock.errors import SettingsError
+from schemas.models import RateLimits
 
 #: Names the settings file where no flag does.
 CONFIG_ENV = "PENSTOCK_CONFIG"
@@ -89,6 +91,12 @@ class Settings(BaseSettings):
     classes: dict[str, ClassSettings] = Field(default_factory=lambda: dict(DEFAULT_CLASSES))
     #: Classes whose agents `penstock up` starts; empty means all of them.
     start_classes: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    #: Limits by scope (`class`, `model`, `provider`, `type`, `tenant`, `node`) and name; `*` names each one by itself.
+    limits: dict[Scope, dict[str, RateLimits]] = Field(default_factory=dict)
+    #: How long a lease of limits lasts, in seconds: what a killed agent process had is free for others after that.
+    limit_lease_seconds: float = Field(6.0, ge=4.0)
+    #: The machine's name, which limits of the scope `node` go by; unset means the host's name.
+    node_name: str | None = None
     #: Unfinished tasks a class may hold before 429 is answered.
     max_queue_size: PositiveInt = 10_000
     #: How long a task may run that names no timeout.
@@ -159,6 +167,15 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags before environment before file; nothing else is looked at."""
         return init_settings, env_settings, _FileSource(settings_cls)
+
+    @property
+    def first_limits(self) -> dict[tuple[str, str], Limit]:
+        """The limits that hold until the registry says otherwise, by scope and name."""
+        return {
+            (scope, name): Limit(**given.model_dump())
+            for scope, by_name in self.limits.items()
+            for name, given in by_name.items()
+        }
 
     @property
     def started_classes(self) -> list[str]:

@@ -11,10 +11,16 @@ from pydantic.fields import FieldInfo
 
 from agents.handlers.settings import HttpSettings, LlmSettings
 from penstock.settings import DEFAULT_CLASSES, ClassSettings, Settings
+from schemas.models import RateLimits
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "settings.md"
 #: Settings with a section of their own.
-NESTED: dict[str, type[BaseModel]] = {"llm": LlmSettings, "http": HttpSettings, "classes": ClassSettings}
+NESTED: dict[str, type[BaseModel]] = {
+    "llm": LlmSettings,
+    "http": HttpSettings,
+    "classes": ClassSettings,
+    "limits": RateLimits,
+}
 FIELD = re.compile(r"^    (?P<name>\w+):")
 HEAD = """# Settings
 
@@ -25,6 +31,15 @@ of `penstock`; the later is the stronger. In the environment a list is written `
 underscores: `PENSTOCK_LLM__BASE_URL`, `PENSTOCK_CLASSES__CPU__SLOTS`. `PENSTOCK_CLASSES` also takes JSON.
 
 A secret may be a reference, `env:NAME`: it is then read from the environment variable NAME when it is used.
+"""
+LIMITS = """What holds until it is changed in the running system; [limits.md](limits.md) says how exact that is.
+
+```yaml
+limits:
+  provider: {kimi: {concurrency: 3, requests_per_minute: 200, tokens_per_minute: 128000}}
+  tenant: {"*": {concurrency: 10}, acme: {concurrency: 40}}
+  node: {"*": {concurrency: 16}}
+```
 """
 
 
@@ -39,6 +54,7 @@ def render() -> str:
     sections += ["## http\n", _table(HttpSettings, "http.", "PENSTOCK_HTTP__")]
     sections += ["## classes\n", f"Each entry is one resource class. Built in, with their slots: {built_in}.\n"]
     sections += [_table(ClassSettings, "classes.NAME.", "PENSTOCK_CLASSES__NAME__")]
+    sections += ["## limits\n", LIMITS, _table(RateLimits, "limits.SCOPE.NAME.", "PENSTOCK_LIMITS__SCOPE__NAME__")]
     return "\n".join(sections)
 
 

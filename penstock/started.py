@@ -29,15 +29,16 @@ def started(
     arguments: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     output: IO[str] | None = None,
+    port: int | None = None,
 ) -> Iterator[RunningSystem]:
-    """`penstock up` on a folder and a free port, ready when the block begins and stopped when it has ended.
+    """`penstock up` on a folder and a port, a free one unless given, ready when the block begins and stopped when it has ended.
 
     `output` takes what `up` prints; standard error where none is given.
 
     Raises:
         NotRunning: it ended, or was not ready in time; what it printed says why.
     """
-    port = free_port()
+    port = port or free_port()
     command = [sys.executable, "-m", "penstock", "up", "--data", str(folder), "--port", str(port), *arguments]
     process = subprocess.Popen(
         command,

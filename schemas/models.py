@@ -42,6 +42,7 @@ class RateLimits(_Described):
 
     #: Calls at a time.
     concurrency: PositiveInt | None = None
+    #: Calls begun in a minute.
     requests_per_minute: PositiveInt | None = None
     #: Prompt and answer together; a call reserves its prompt and its `max_tokens`, and settles what it used.
     tokens_per_minute: PositiveInt | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from domain.limits.bucket import Bucket
 from domain.limits.limit import Key, Limit
@@ -116,6 +117,10 @@ class Answer:
     tokens: RateAnswer = RateAnswer()
 
 
+#: An attempt that is told to stop has ended after so long: the dispatcher notices, and its engine is given time.
+MARGIN_SECONDS: Final = 2.0
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What all holders of an installation go by, in seconds."""
@@ -123,11 +128,16 @@ class Terms:
     #: How long a lease lasts without being renewed: what a killed holder had is free after that.
     lease_seconds: float = 6.0
     #: How long before that its holder ends what still runs.
-    margin_seconds: float = 2.0
+    margin_seconds: float = MARGIN_SECONDS
     #: How often leases are renewed.
     renew_seconds: float = 1.0
     #: How long a turn at what cannot be divided lasts.
     turn_seconds: float = 1.0
+
+    @classmethod
+    def lasting(cls, lease_seconds: float) -> Terms:
+        """Leases of that length, which are renewed often enough to outlast a short absence of the table."""
+        return cls(lease_seconds=lease_seconds, renew_seconds=min(1.0, (lease_seconds - MARGIN_SECONDS) / 4))
 
     def __post_init__(self) -> None:
         if not 0 < self.renew_seconds < self.lease_seconds - self.margin_seconds < self.lease_seconds:

@@ -1,0 +1,85 @@
+"""The tasks of a chaos run: each notes in the ledger that it ran. Named in the setting `handlers`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel
+
+from agents.context import Attempt, ProcessContext, TaskContext
+from agents.handlers.registry import handler
+from domain.errors import TaskError
+from tests.chaos.ledger import note
+
+CLASS = "chaos"
+
+
+class Work(BaseModel):
+    """What a task does."""
+
+    ledger: str
+    seconds: float = 0.0
+    #: `fail_once` and `die_once` (with the whole worker) do so at the first attempt; `fail` at each.
+    then: Literal["return", "fail", "fail_once", "die_once"] = "return"
+
+
+class _Noted:
+    """Notes begin and end of one execution."""
+
+    def __init__(self, work: Work, attempt: Attempt, worker: int) -> None:
+        self.execution = uuid.uuid4().hex
+        self._path = work.ledger
+        note(
+            self._path,
+            what="begin",
+            execution=self.execution,
+            task=attempt.task_id,
+            attempt=attempt.attempt,
+            epoch=attempt.epoch,
+            worker=worker,
+        )
+
+    def __enter__(self) -> _Noted:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        how = "returned" if kind is None else "stopped" if kind is asyncio.CancelledError else "raised"
+        self.end(how)
+
+    def end(self, how: str) -> None:
+        """The execution is over."""
+        note(self._path, what=how, execution=self.execution)
+
+
+@handler("chaos", resource_class=CLASS, payload=Work)
+async def chaos(work: Work, ctx: TaskContext) -> Mapping[str, object]:
+    """Work on the worker's own event loop."""
+    with _Noted(work, ctx, os.getpid()) as noted:
+        await asyncio.sleep(work.seconds)
+        if work.then == "die_once" and ctx.attempt == 1:
+            noted.end("died")
+            os.kill(os.getpid(), signal.SIGKILL)
+        _fail(work, ctx)
+    return {"execution": noted.execution}
+
+
+@handler("chaos-process", resource_class=CLASS, payload=Work)
+def chaos_process(work: Work, ctx: ProcessContext) -> Mapping[str, object]:
+    """Work in an engine process."""
+    with _Noted(work, ctx, os.getppid()) as noted:
+        time.sleep(work.seconds)
+        _fail(work, ctx)
+    return {"execution": noted.execution}
+
+
+def _fail(work: Work, attempt: Attempt) -> None:
+    if work.then == "fail":
+        raise TaskError("chaos", "this task always fails", retryable=False)
+    if work.then == "fail_once" and attempt.attempt == 1:
+        raise TaskError("chaos", "the first attempt fails", retryable=True)
