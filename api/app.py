@@ -14,17 +14,23 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from api import docs_page, openapi, problems
+from api.configuring import Configuring
 from api.health import Health
+from api.limits import LimitRoutes
 from api.lookup import Lookup
+from api.models import ModelRoutes
 from api.ports import ApiDeps
 from api.queues import Queues
 from api.recent import RecentTasks
 from api.request_log import RequestLog
 from api.routing import resource
+from api.scheduler import SchedulerRoutes
 from api.submissions import Submissions
+from api.task_control import TaskControl
 from api.tasks import TaskRoutes
 from api.waiting import Waiters
 from api.watermark import Watermark
+from api.why import WhyRoutes
 
 
 def create_app(deps: ApiDeps) -> Starlette:
@@ -46,12 +52,21 @@ def create_app(deps: ApiDeps) -> Starlette:
     tasks = TaskRoutes(
         settings=settings, read_model=read_model, lookup=lookup, submissions=submissions, waiters=waiters
     )
+    configuring = Configuring(deps.log, deps.registry)
+    control = [
+        *SchedulerRoutes(settings, read_model, configuring).routes(),
+        *LimitRoutes(settings, configuring).routes(),
+        *ModelRoutes(settings, configuring).routes(),
+        *TaskControl(settings, deps.log, read_model, lookup).routes(),
+        *WhyRoutes(read_model, lookup, configuring).routes(),
+    ]
     health = Health(settings, deps.broker, read_model, watermark)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         beside = [
             asyncio.create_task(waiters.run(), name="waiters"),
+            asyncio.create_task(deps.registry.run(), name="registry"),
             asyncio.create_task(deps.notifications.listen(waiters.heard), name="notifications"),
         ]
         try:
@@ -64,7 +79,7 @@ def create_app(deps: ApiDeps) -> Starlette:
                     await task
 
     return Starlette(
-        routes=[*tasks.routes(), *health.routes(), *_description(deps)],
+        routes=[*tasks.routes(), *control, *health.routes(), *_description(deps)],
         middleware=[Middleware(RequestLog)],
         exception_handlers=dict(problems.HANDLERS),
         lifespan=lifespan,

@@ -8,13 +8,13 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api import problems, queries, views
+from api import openapi_control, problems, queries, views
+from api.openapi_parts import REF, TASK_ID, Json, answer, operation, query
 from api.ports import ApiSettings
 from domain.catalogue import Catalogue, TaskType
 from schemas.submission import Submission
 
 VERSION = "3.1.0"
-_REF = "#/components/schemas/{model}"
 _ANSWERS: tuple[type[BaseModel], ...] = (
     views.TaskView,
     views.AcceptedView,
@@ -23,8 +23,6 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
     views.ComponentView,
     views.HealthView,
 )
-
-Json = dict[str, Any]
 
 
 def document(settings: ApiSettings, catalogue: Catalogue) -> Json:
@@ -35,13 +33,14 @@ def document(settings: ApiSettings, catalogue: Catalogue) -> Json:
         "info": {
             "title": "Penstock",
             "version": settings.version,
-            "description": "Submit tasks, follow them, cancel and retry them. Errors are problem details (RFC 9457).",
+            "description": "Submit tasks, follow them, steer how they start, see why they wait. "
+            "Errors are problem details (RFC 9457).",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         # Relative: the document is right wherever a proxy puts it.
         "servers": [{"url": "/"}],
-        "tags": [{"name": "tasks"}, {"name": "system"}],
-        "paths": _task_paths(settings) | _system_paths(),
+        "tags": [{"name": name} for name in ("tasks", "scheduler", "models", "system")],
+        "paths": _task_paths(settings) | openapi_control.paths() | _system_paths(),
         "components": {"schemas": _schemas(types), "responses": _problem_responses()},
     }
 
@@ -49,15 +48,17 @@ def document(settings: ApiSettings, catalogue: Catalogue) -> Json:
 def _schemas(types: Iterable[TaskType]) -> Json:
     types = list(types)
     wanted: list[tuple[type[BaseModel], Any]] = [(model, "serialization") for model in _ANSWERS]
+    wanted += [(model, "serialization") for model in openapi_control.ANSWERS]
+    wanted += [(model, "validation") for model in openapi_control.BODIES]
     wanted += [(task_type.payload, "validation") for task_type in types]
-    names, definitions = models_json_schema([*wanted, (Submission, "validation")], ref_template=_REF)
+    names, definitions = models_json_schema([*wanted, (Submission, "validation")], ref_template=REF)
     schemas: Json = dict(definitions["$defs"])
     submission = schemas.pop(_name_of(names[Submission, "validation"]))
     mapping = {}
     for task_type in types:
         name = f"Submission_{_identifier(task_type.name)}"
         schemas[name] = _submission_of(task_type, submission, names[task_type.payload, "validation"])
-        mapping[task_type.name] = _REF.format(model=name)
+        mapping[task_type.name] = REF.format(model=name)
     schemas["Submission"] = {"oneOf": [{"$ref": ref} for ref in mapping.values()]} if mapping else submission
     if mapping:
         schemas["Submission"]["discriminator"] = {"propertyName": "type", "mapping": mapping}
@@ -125,28 +126,10 @@ def _problem_responses() -> Json:
         f"Problem{status}": {
             "description": "; ".join(f"{kind.title} (`{kind.type}`)" for kind in kinds),
             "headers": {"Retry-After": {"schema": {"type": "integer"}}} if status in (429, 503) else {},
-            "content": {problems.MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}},
+            "content": {problems.MEDIA_TYPE: {"schema": {"$ref": REF.format(model="Problem")}}},
         }
         for status, kinds in sorted(by_status.items())
     }
-
-
-def _answer(status: int, what: str, model: type[BaseModel], *problem_statuses: int, location: bool = False) -> Json:
-    ok: Json = {
-        "description": what,
-        "content": {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}},
-    }
-    if location:
-        ok["headers"] = {"Location": {"description": "Where the task reads.", "schema": {"type": "string"}}}
-    refused = {str(code): {"$ref": f"#/components/responses/Problem{code}"} for code in problem_statuses}
-    return {str(status): ok} | refused
-
-
-def _query(name: str, schema: Json, description: str) -> Json:
-    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
-
-
-_TASK_ID: Json = {"name": "task_id", "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def _task_paths(settings: ApiSettings) -> Json:
@@ -159,86 +142,71 @@ def _task_paths(settings: ApiSettings) -> Json:
         "schema": {"type": "string", "minLength": 1, "maxLength": 257},
         "description": "The same key of the same tenant is the same task.",
     }
-    body = {"required": True, "content": {"application/json": {"schema": {"$ref": _REF.format(model="Submission")}}}}
-    submitted = _answer(
+    body = {"required": True, "content": {"application/json": {"schema": {"$ref": REF.format(model="Submission")}}}}
+    submitted = answer(
         202, "The log holds the task.", views.AcceptedView, 400, 409, 413, 415, 422, 429, 500, 503, location=True
     )
     page = {"type": "integer", "minimum": 1, "default": 1, "maximum": queries.PAGE_MAX}
     page_size = {"type": "integer", "minimum": 1, "default": queries.PAGE_SIZE, "maximum": queries.PAGE_SIZE_MAX}
     filters = [
-        _query("page", page, "Counts from 1."),
-        _query("page_size", page_size, "Tasks a page."),
-        _query(
-            "status", {"type": "string", "enum": list(queries.STATUSES)}, "`pending`: all that still have to start."
-        ),
-        _query("type", name, "Task type."),
-        _query("tenant", name, "On whose behalf."),
+        query("page", page, "Counts from 1."),
+        query("page_size", page_size, "Tasks a page."),
+        query("status", {"type": "string", "enum": list(queries.STATUSES)}, "`pending`: all that still have to start."),
+        query("type", name, "Task type."),
+        query("tenant", name, "On whose behalf."),
     ]
     one = "/api/v1/tasks/{task_id}"
-    cancelled = _answer(202, "Its owner has been asked to stop it.", views.AcceptedView, 404, 409, 500, 503)
-    cancelled["200"] = _answer(200, "It is cancelled already.", views.TaskView)["200"]
-    waiting = [_TASK_ID, _query("wait", wait, "Hold the answer until the task has ended, or for so many seconds.")]
+    cancelled = answer(202, "Its owner has been asked to stop it.", views.AcceptedView, 404, 409, 500, 503)
+    cancelled["200"] = answer(200, "It is cancelled already.", views.TaskView)["200"]
+    waiting = [TASK_ID, query("wait", wait, "Hold the answer until the task has ended, or for so many seconds.")]
     return {
         "/api/v1/tasks": {
-            "post": _operation("submitTask", "tasks", "Submit a task", submitted, [key], requestBody=body),
-            "get": _operation(
+            "post": operation("submitTask", "tasks", "Submit a task", submitted, [key], requestBody=body),
+            "get": operation(
                 "listTasks",
                 "tasks",
                 "List tasks",
-                _answer(200, "One page.", views.TaskListView, 422, 500, 503),
+                answer(200, "One page.", views.TaskListView, 422, 500, 503),
                 filters,
             ),
         },
         one: {
-            "get": _operation(
+            "get": operation(
                 "getTask",
                 "tasks",
                 "Read a task",
-                _answer(200, "The task.", views.TaskView, 404, 422, 500, 503),
+                answer(200, "The task.", views.TaskView, 404, 422, 500, 503),
                 waiting,
             ),
-            "delete": _operation("cancelTask", "tasks", "Cancel a task", cancelled, [_TASK_ID]),
+            "delete": operation("cancelTask", "tasks", "Cancel a task", cancelled, [TASK_ID]),
         },
         one + "/history": {
-            "get": _operation(
+            "get": operation(
                 "getTaskHistory",
                 "tasks",
                 "Everything that happened to a task",
-                _answer(200, "All facts.", views.HistoryView, 404, 500, 503),
-                [_TASK_ID],
+                answer(200, "All facts.", views.HistoryView, 404, 500, 503),
+                [TASK_ID],
             )
         },
         one + "/retry": {
-            "post": _operation(
+            "post": operation(
                 "retryTask",
                 "tasks",
                 "Run a failed, cancelled or expired task once more",
-                _answer(202, "It runs again.", views.AcceptedView, 404, 409, 429, 500, 503, location=True),
-                [_TASK_ID],
+                answer(202, "It runs again.", views.AcceptedView, 404, 409, 429, 500, 503, location=True),
+                [TASK_ID],
             )
         },
     }
 
 
 def _system_paths() -> Json:
-    ready = _answer(200, "Tasks can run.", views.HealthView, 503)
-    health = _answer(200, "How each part is.", views.HealthView, 500)
-    alive = _answer(200, "The process answers.", views.ComponentView)
+    ready = answer(200, "Tasks can run.", views.HealthView, 503)
+    health = answer(200, "How each part is.", views.HealthView, 500)
+    alive = answer(200, "The process answers.", views.ComponentView)
     return {
-        "/health": {"get": _operation("isAlive", "system", "Whether this process is alive", alive)},
-        "/ready": {"get": _operation("isReady", "system", "Whether tasks can run", ready)},
-        "/api/v1/system/health": {"get": _operation("systemHealth", "system", "How each part is", health)},
-    }
-
-
-def _operation(
-    name: str, tag: str, summary: str, responses: Json, parameters: Iterable[Json] = (), **more: Any
-) -> Json:
-    return {
-        "operationId": name,
-        "tags": [tag],
-        "summary": summary,
-        "parameters": list(parameters),
-        "responses": responses,
-        **more,
+        "/health": {"get": operation("isAlive", "system", "Whether this process is alive", alive)},
+        "/ready": {"get": operation("isReady", "system", "Whether tasks can run", ready)},
+        "/api/v1/system/health": {"get": operation("systemHealth", "system", "How each part is", health)},
     }

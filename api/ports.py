@@ -7,12 +7,17 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from domain.catalogue import Catalogue
+from domain.configuration import Configuration
+from domain.dispatch_status import Dispatcher
+from domain.line import Line
 from domain.states import TaskStatus
 from domain.submission import SubmissionDefaults
 from domain.task import TaskState
 from projections.history import HistoryEntry
 from projections.offsets import Progress
+from projections.selection import Selected, Selection
 from schemas.commands import TaskCommand
+from schemas.configuration import ConfigurationEvent
 from schemas.events import LifecycleEvent, TaskSubmitted
 from streams.cluster import Offsets
 from streams.log import Appended
@@ -47,6 +52,8 @@ class TaskRow:
     #: Known of rejected tasks too, which have no submission.
     type: str | None
     tenant: str | None
+    #: Why it is held, while it is; see `domain.holds`.
+    hold_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +96,43 @@ class ReadModel(Protocol):
         """The projector's last sign of life."""
         ...
 
+    async def selection(self, wanted: Selection, *, after: str, limit: int) -> Sequence[Selected]:
+        """So many of the tasks that match and have not ended, by task id, those behind `after`."""
+        ...
+
+    async def selected(self, wanted: Selection) -> int:
+        """How many tasks match that have not ended."""
+        ...
+
+    async def line(self, task_id: str, strategy: str) -> Line | None:
+        """What waits beside a waiting task, and what of it the strategy starts first."""
+        ...
+
+    async def dispatchers(self, resource_classes: Collection[str]) -> Sequence[Dispatcher]:
+        """What the workers of the classes said of themselves last."""
+        ...
+
+
+class Registry(Protocol):
+    """The configuration as this process knows it; see RegistryTail."""
+
+    @property
+    def configuration(self) -> Configuration:
+        """What holds now."""
+        ...
+
+    async def run(self) -> None:
+        """Follow the changes until cancelled."""
+        ...
+
+    async def caught_up(self) -> None:
+        """Wait until it is complete."""
+        ...
+
+    async def applied(self, offset: int, timeout_seconds: float) -> bool:
+        """Wait until a change has been applied; False when that takes too long."""
+        ...
+
 
 class Log(Protocol):
     """The appends that the API makes; see EventLog."""
@@ -107,6 +151,10 @@ class Log(Protocol):
 
     async def command(self, command: TaskCommand) -> Appended:
         """Ask a task's owner for something."""
+        ...
+
+    async def change(self, change: ConfigurationEvent) -> Appended:
+        """Record a change of the configuration."""
         ...
 
 
@@ -147,4 +195,5 @@ class ApiDeps:
     log: Log
     broker: Broker
     read_model: ReadModel
+    registry: Registry
     notifications: Notifications

@@ -46,8 +46,11 @@ KEY_REUSED = Kind("idempotency-key-reused", 422, "The idempotency key was used f
 BAD_KEY = Kind("bad-idempotency-key", 400, "The idempotency key cannot be used")
 NOT_FOUND = Kind("not-found", 404, "There is nothing here")
 TASK_NOT_FOUND = Kind("task-not-found", 404, "There is no such task")
+MODEL_NOT_FOUND = Kind("model-not-found", 404, "There is no such model")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "The method is not allowed here")
 ID_TAKEN = Kind("task-id-taken", 409, "Another task has this id")
+MODEL_TAKEN = Kind("model-name-taken", 409, "Another model has this name")
+PROVIDER_IN_USE = Kind("provider-in-use", 409, "Models are served by this provider")
 STATE_FORBIDS = Kind("state-forbids", 409, "The state of the task forbids this")
 TOO_LARGE = Kind("body-too-large", 413, "The request body is too large")
 UNSUPPORTED = Kind("unsupported-media-type", 415, "The request body is not JSON")
@@ -60,6 +63,7 @@ OTHER = Kind("http-error", 0, "The request cannot be answered")
 
 KINDS = (
     *(INVALID, KEY_REUSED, BAD_KEY, NOT_FOUND, TASK_NOT_FOUND, METHOD_NOT_ALLOWED, ID_TAKEN, STATE_FORBIDS, TOO_LARGE),
+    *(MODEL_NOT_FOUND, MODEL_TAKEN, PROVIDER_IN_USE),
     *(UNSUPPORTED, QUEUE_FULL, INTERNAL, LOG_UNAVAILABLE, READ_MODEL_UNAVAILABLE, NOT_READY),
 )
 

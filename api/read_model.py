@@ -11,10 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from api.batched import Batched
 from api.ports import TaskFilter, TaskRow
+from domain.dispatch_status import Dispatcher
+from domain.line import Line
 from domain.states import TERMINAL
-from projections import database, history, offsets, queue_depth, tasks
+from projections import database, dispatchers, history, line, offsets, queue_depth, selection, tasks
 from projections.history import HistoryEntry
 from projections.offsets import Progress
+from projections.selection import Selected, Selection
 from projections.tasks import TaskView
 from streams.cluster import Offsets
 from streams.ports import QueueSnapshot, ReadModelUnavailable
@@ -65,6 +68,26 @@ class SqlReadModel:
             statuses = await tasks.get_statuses(connection, task_ids)
         return {task_id for task_id, status in statuses.items() if status in TERMINAL}
 
+    async def selection(self, wanted: Selection, *, after: str, limit: int) -> Sequence[Selected]:
+        """So many of the unfinished tasks that match."""
+        async with self._connection() as connection:
+            return await selection.page(connection, wanted, after=after, limit=limit)
+
+    async def selected(self, wanted: Selection) -> int:
+        """How many unfinished tasks match."""
+        async with self._connection() as connection:
+            return await selection.count(connection, wanted)
+
+    async def line(self, task_id: str, strategy: str) -> Line | None:
+        """What waits beside a task."""
+        async with self._connection() as connection:
+            return await line.line(connection, task_id, strategy)
+
+    async def dispatchers(self, resource_classes: Collection[str]) -> Sequence[Dispatcher]:
+        """What the workers said last."""
+        async with self._connection() as connection:
+            return await dispatchers.dispatchers(connection, resource_classes)
+
     async def queue(self) -> QueueSnapshot:
         """What waits now."""
         async with self._connection() as connection:
@@ -110,4 +133,4 @@ class PostgresNotifications:
 
 
 def _row(view: TaskView) -> TaskRow:
-    return TaskRow(state=view.state, type=view.type, tenant=view.tenant)
+    return TaskRow(state=view.state, type=view.type, tenant=view.tenant, hold_reason=view.hold_reason)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from api.ports import ApiDeps, ApiSettings
 from api.read_model import PostgresNotifications, SqlReadModel
 from domain.catalogue import Catalogue
+from domain.configuration import Configuration
 from projections.database import open_engine
 from streams.cluster import Cluster
 from streams.log import EventLog
+from streams.registry import RegistryTail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +24,8 @@ class ApiConfig:
     database_url: str
     settings: ApiSettings
     catalogue: Catalogue
+    #: What holds until it is changed.
+    first: Configuration = field(default_factory=Configuration)
     #: Connections to PostgreSQL that this process keeps; as many again in a rush.
     pool_size: int = 10
 
@@ -44,5 +48,6 @@ async def open_api(config: ApiConfig) -> AsyncIterator[ApiDeps]:
             log=log,
             broker=broker,
             read_model=SqlReadModel(engine),
+            registry=RegistryTail(config.bootstrap_servers, first=config.first),
             notifications=PostgresNotifications(config.database_url),
         )

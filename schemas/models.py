@@ -154,6 +154,10 @@ class ModelDefinition(_Described):
     quality: float = Field(default=0.5, ge=0, le=1)
     #: Tokens that prompt and answer may have together; None: not known for a remote model, 2048 for a local one.
     context_length: PositiveInt | None = None
+    #: Longest answer, where a task names none.
+    max_tokens: PositiveInt | None = None
+    #: Where a task names none.
+    temperature: float | None = Field(default=None, ge=0, le=2)
     #: Instances to choose from; a local model's are `name#0`, `name#1`. None given: the provider, or the path, alone.
     replicas: tuple[Replica, ...] = Field(default=(), max_length=64)
     balancing: Balancing = "round_robin"

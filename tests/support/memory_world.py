@@ -13,18 +13,23 @@ from pydantic import BaseModel, ConfigDict
 
 from api.ports import ApiDeps, ApiSettings, TaskFilter, TaskRow
 from domain.catalogue import Catalogue, TaskType
+from domain.dispatch_status import Dispatcher
+from domain.line import Line
 from domain.states import TERMINAL, TaskStatus
 from domain.task import TaskState, evolve
 from projections.history import HistoryEntry
 from projections.offsets import Progress
 from projections.queue_depth import QUEUED
+from projections.selection import Selected, Selection
 from schemas.codec import Message, decode
-from schemas.commands import CancelTask, TaskCommand
+from schemas.commands import TaskCommand
+from schemas.configuration import ConfigurationEvent
 from schemas.envelope import Headers
 from schemas.events import LifecycleEvent, TaskEvent, TaskRejected, TaskSubmitted
 from streams import topics
 from streams.log import Appended, LogUnavailable
 from streams.ports import HeldTask, QueueSnapshot, ReadModelUnavailable
+from tests.support.memory_registry import MemoryRegistry
 
 
 class EchoPayload(BaseModel):
@@ -79,6 +84,10 @@ class MemoryLog:
         """One record on task-commands."""
         return await self.write(topics.COMMANDS, command)
 
+    async def change(self, change: ConfigurationEvent) -> Appended:
+        """One record in the registry."""
+        return await self.write(topics.REGISTRY, change)
+
     async def record(self, fact: LifecycleEvent, traceparent: str | None = None) -> asyncio.Future[Any]:
         """One record on task-lifecycle."""
         return self._done(await self.write(topics.LIFECYCLE, fact))
@@ -120,7 +129,7 @@ class MemoryLog:
         return [record for name, records in self.records.items() if topics_of_class(name) for record in records]
 
     @property
-    def commands(self) -> list[CancelTask]:
+    def commands(self) -> list[TaskCommand]:
         """What lies on task-commands."""
         return list(self.records[topics.COMMANDS])
 
@@ -142,6 +151,8 @@ class MemoryReadModel:
     rejected: dict[str, TaskRejected] = field(default_factory=dict)
     seen_at: datetime | None = field(default_factory=lambda: datetime.now(UTC))
     calls: Counter[str] = field(default_factory=Counter)
+    lines: dict[str, Line] = field(default_factory=dict)
+    workers: list[Dispatcher] = field(default_factory=list)
     _offsets: dict[str, int] = field(default_factory=dict)
 
     def project(self) -> None:
@@ -196,6 +207,39 @@ class MemoryReadModel:
         """Those that have ended."""
         self._asked("terminal")
         return {task_id for task_id in task_ids if task_id in self.states and self.states[task_id].status in TERMINAL}
+
+    async def selection(self, wanted: Selection, *, after: str, limit: int) -> Sequence[Selected]:
+        """So many of those that match."""
+        self._asked("selection")
+        return [each for each in self._selected(wanted) if each.task_id > after][:limit]
+
+    async def selected(self, wanted: Selection) -> int:
+        """How many match."""
+        self._asked("selected")
+        return len(self._selected(wanted))
+
+    def _selected(self, wanted: Selection) -> list[Selected]:
+        return [
+            Selected(state.task_id, state.run, state.status)
+            for _, state in sorted(self.states.items())
+            if (source := state.submission) and state.status is not None and state.status not in TERMINAL
+            if wanted.statuses is None or state.status in wanted.statuses
+            if wanted.type in (None, source.type)
+            if wanted.tenant in (None, source.tenant)
+            if wanted.model in (None, source.model)
+            if wanted.priority in (None, state.priority)
+            if wanted.created_before is None or source.occurred_at < wanted.created_before
+        ]
+
+    async def line(self, task_id: str, strategy: str) -> Line | None:
+        """As the test says."""
+        self._asked("line")
+        return self.lines.get(task_id)
+
+    async def dispatchers(self, resource_classes: Collection[str]) -> Sequence[Dispatcher]:
+        """As the test says."""
+        self._asked("dispatchers")
+        return [worker for worker in self.workers if worker.resource_class in resource_classes]
 
     async def queue(self) -> QueueSnapshot:
         """What waits."""
@@ -309,6 +353,7 @@ class MemoryWorld:
         self.log = MemoryLog()
         self.read_model = MemoryReadModel(self.log)
         self.broker = MemoryBroker(self.log)
+        self.registry = MemoryRegistry(self.log)
         self.notifications = MemoryNotifications()
         given: dict[str, Any] = {"version": "1.2.3", "classes": CLASSES, "lag_seconds_max": 0.2} | settings
         self.settings = ApiSettings(**given)
@@ -322,6 +367,7 @@ class MemoryWorld:
             log=self.log,
             broker=self.broker,
             read_model=self.read_model,
+            registry=self.registry,
             notifications=self.notifications,
         )
 

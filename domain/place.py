@@ -1,0 +1,140 @@
+"""Where a waiting task stands, in words and figures: in the line of its class, or of what closes its lane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from domain import waits
+from domain.dispatch_status import Closure, LaneStatus
+from domain.explanation import Circumstances, Explanation, seconds_to
+from domain.line import Line
+from domain.spoken import counted, duration, moment, ordinal
+from domain.strategies.estimates import Estimates
+from domain.strategies.make import make_strategy
+
+
+class Place:
+    """Where a task stands in line, and how long that may take."""
+
+    def __init__(self, about: Circumstances, line: Line) -> None:
+        submission = about.state.submission
+        assert submission is not None, "a task in line was submitted"
+        self._about, self._line = about, line
+        self._class, self._type, self._tenant = submission.resource_class, submission.type, submission.tenant
+        self._model = about.state.model
+        self._estimated = submission.estimated_seconds
+        self._lanes = [lane for worker in about.dispatchers for lane in worker.lanes]
+        self._slots = sum(worker.slots for worker in about.dispatchers)
+        self._running = sum(worker.running for worker in about.dispatchers)
+        self._choice = about.configuration.strategy_of(self._class)
+
+    def explanation(self) -> Explanation:
+        """See `explain`."""
+        closure = next((lane.closed_by for lane in self._lanes if lane.closed_by and self._mine(lane)), None)
+        return self._behind(closure) if closure else self._open()
+
+    def _mine(self, lane: LaneStatus) -> bool:
+        return (lane.model, lane.task_type, lane.tenant) == (self._model, self._type, self._tenant)
+
+    def _open(self) -> Explanation:
+        """Nothing but its turn keeps it."""
+        ahead = self._ahead("class")
+        mean = self._mean(self._lanes)
+        free = self._slots - self._running
+        estimate = 0.0 if free > ahead else None if mean is None else (ahead + 1) * mean / max(self._slots, 1)
+        busy = f"whose {counted(self._slots, 'slot')} {'is' if self._slots == 1 else 'are'} busy"
+        where = "which has a slot free" if free > 0 else busy
+        bound = make_strategy(self._choice, Estimates(), self._about.configuration.weight_of).wait_bound(
+            self._line.older
+        )
+        after = None if bound is None else max(0.0, bound.after_seconds - self._waited_seconds())
+        bound_seconds = None
+        if bound is not None and after is not None and mean is not None:
+            bound_seconds = after + bound.starts * mean / max(self._slots, 1)
+        return Explanation(
+            sentence=self._sentence(ahead, f"class {self._class}", where, estimate),
+            cause=self._cause(ahead),
+            position=ahead + 1,
+            ahead=ahead,
+            line=f"class {self._class}",
+            estimate_seconds=estimate,
+            bound_after_seconds=after,
+            bound_starts=None if bound is None else bound.starts,
+            bound_seconds=bound_seconds,
+        )
+
+    def _behind(self, closure: Closure) -> Explanation:
+        """Its lane is closed by a limit."""
+        scope = closure.scope if closure.scope in ("model", "tenant") else "class"
+        ahead = self._ahead(scope)
+        whose = f"{closure.scope} {closure.name}".strip() or f"class {self._class}"
+        lanes = [lane for lane in self._lanes if _belongs(lane, closure)]
+        limit = self._about.configuration.limits.get((closure.scope, closure.name))
+        at_once = (limit.concurrency if limit else None) or sum(lane.running for lane in lanes) or self._slots or 1
+        mean = self._mean(lanes)
+        estimate = None if mean is None else (ahead + 1) * mean / at_once
+        until = "" if closure.until is None else f" until {moment(closure.until, self._about.now)}"
+        if closure.until is not None:
+            left = seconds_to(closure.until, self._about.now)
+            estimate = left if closure.cause != waits.CONCURRENCY else max(left, estimate or 0.0)
+        return Explanation(
+            sentence=self._sentence(ahead, whose, _closed(closure.cause, at_once) + until, estimate),
+            cause=closure.cause,
+            position=ahead + 1,
+            ahead=ahead,
+            line=whose,
+            estimate_seconds=estimate,
+        )
+
+    def _ahead(self, scope: str) -> int:
+        return self._line.ahead(self._choice.name, self._about.configuration.weight_of, scope=scope)
+
+    def _sentence(self, ahead: int, whose: str, where: str, estimate: float | None) -> str:
+        soon = "" if estimate is None else f"; about {duration(estimate)}" if estimate else "; it starts now"
+        return f"It is {ordinal(ahead + 1)} in line for {whose}, {where}{soon}."
+
+    def _cause(self, ahead: int) -> str:
+        if self._running < self._slots:
+            return waits.DELIVERY
+        if self._choice.name == "fair" and ahead > self._ahead("tenant"):
+            return waits.FAIRNESS
+        return waits.PRIORITY if ahead > self._line.older else waits.CONCURRENCY
+
+    def _mean(self, lanes: Sequence[LaneStatus]) -> float | None:
+        """How long attempts take: those of such lanes, else of all, else as the sender thinks."""
+        for some in (lanes, self._lanes):
+            known = [(each.mean_seconds, each.waiting + each.running + 1) for each in some if each.mean_seconds]
+            if known:
+                return sum(mean * weight for mean, weight in known) / sum(weight for _, weight in known)
+        return self._estimated
+
+    def _waited_seconds(self) -> float:
+        state = self._about.state
+        since = state.queued_at or state.submitted_at
+        return max(0.0, (self._about.now - since).total_seconds()) if since else 0.0
+
+
+def _belongs(lane: LaneStatus, closure: Closure) -> bool:
+    name = {"model": lane.model, "provider": lane.provider, "type": lane.task_type, "tenant": lane.tenant}
+    return name.get(closure.scope, closure.name) == closure.name
+
+
+def _closed(cause: str, at_once: int) -> str:
+    """What a closed lane's line waits for."""
+    match cause:
+        case waits.CONCURRENCY:
+            return f"whose {counted(at_once, 'slot')} {'is' if at_once == 1 else 'are'} busy"
+        case waits.RATE_LIMIT:
+            return "which is at its rate limit"
+        case waits.MEMORY:
+            return "which waits for memory"
+        case waits.MODEL_LOADING:
+            return "which is being loaded"
+        case waits.BACKOFF:
+            return "which failed and is left alone"
+        case waits.PAUSED:
+            return "which is paused"
+        case waits.RECOVERY:
+            return "which is being recovered"
+        case _:
+            return f"which is closed by {cause}"
