@@ -31,9 +31,9 @@ def started(
     output: IO[str] | None = None,
     port: int | None = None,
 ) -> Iterator[RunningSystem]:
-    """`penstock up` on a folder and a port, a free one unless given, ready when the block begins and stopped when it has ended.
+    """`penstock up` on a folder and a port, ready when the block begins and stopped when it has ended.
 
-    `output` takes what `up` prints; standard error where none is given.
+    A port is found where none is given. `output` takes what `up` prints; standard error where none is given.
 
     Raises:
         NotRunning: it ended, or was not ready in time; what it printed says why.

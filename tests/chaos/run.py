@@ -153,7 +153,7 @@ async def _run(report: Report, system: RunningSystem, crew: Crew, book: Path) ->
 
 
 def _own_ports(data_dir: Path) -> int:
-    """The API's port; Kafka's are chosen too. Far from where others look first: they would take those of a dead role."""
+    """The API's port; Kafka's are chosen too. Others look elsewhere: they would take that of a role that is dead."""
     first = FIRST_PORT + os.getpid() % PORTS
     installation = Installation(data_dir)
     installation.create()
