@@ -233,6 +233,7 @@ async def api(settings: Settings, stop: asyncio.Event) -> None:
             defaults=defaults(settings),
         ),
         catalogue=registry(settings).catalogue(),
+        first=settings.first_configuration,
     )
     async with open_api(config) as deps:
         server = uvicorn.Server(

@@ -4,7 +4,7 @@ import importlib.util
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -17,11 +17,14 @@ from pydantic import (
     SecretStr,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agents.handlers.settings import DEMO_MODEL, HandlerSettings, HttpSettings, LlmSettings
+from domain.configuration import Configuration
 from domain.limits.limit import Limit, Scope
+from domain.strategies.choice import StrategyChoice
 from penstock.errors import SettingsError
 from schemas.models import RateLimits
 
@@ -47,8 +50,28 @@ class ClassSettings(BaseModel):
     slots: PositiveInt = 2
     #: Waiting tasks that a shard holds in memory, per band.
     window_size: PositiveInt = 10_000
-    #: Which waiting task starts next.
-    strategy: Literal["fifo", "priority"] = "priority"
+    #: Which waiting task starts next, until the running system is told otherwise; see docs/scheduling.md.
+    strategy: Literal["fifo", "priority", "round_robin", "shortest_job_first", "preemptive", "fair", "deadline"] = (
+        "priority"
+    )
+    #: What differs from its defaults: `ageing_seconds`, `ageing_every`, `time_slice_seconds`, `cost`, `quantum`.
+    strategy_options: dict[str, int | float | str] = Field(default_factory=dict)
+
+    @field_validator("strategy_options", mode="before")
+    @classmethod
+    def _numbers_from_the_environment(cls, value: object) -> object:
+        """The environment holds texts only."""
+        return {name: _number(each) for name, each in value.items()} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _strategy_takes_its_options(self) -> Self:
+        self.strategy_choice.validated()
+        return self
+
+    @property
+    def strategy_choice(self) -> StrategyChoice:
+        """The strategy with its options."""
+        return StrategyChoice(self.strategy, self.strategy_options)
 
 
 #: llm: a local model answers one request at a time; give it more slots where an endpoint answers. io waits for others
@@ -178,6 +201,14 @@ class Settings(BaseSettings):
         }
 
     @property
+    def first_configuration(self) -> Configuration:
+        """What holds until the registry says otherwise."""
+        return Configuration(
+            strategies={name: each.strategy_choice for name, each in self.classes.items()},
+            set_limits=self.first_limits,
+        )
+
+    @property
     def started_classes(self) -> list[str]:
         """The classes whose agents run here, in the order of the settings."""
         return [name for name in self.classes if not self.start_classes or name in self.start_classes]
@@ -195,6 +226,13 @@ class Settings(BaseSettings):
             engine_memory_bytes_max=self.engine_memory_bytes_max,
             video_seconds_max=self.video_seconds_max,
         )
+
+
+def _number(text: object) -> object:
+    try:
+        return json.loads(text) if isinstance(text, str) else text
+    except ValueError:
+        return text
 
 
 def _overlay(name: str, given: object) -> object:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from domain.strategies.choice import StrategyChoice
 from penstock.errors import SettingsError
 from penstock.settings import CONFIG_ENV, DEFAULT_CLASSES, load
 
@@ -81,3 +82,17 @@ def test_a_wrong_value_is_not_repeated_since_it_may_be_a_secret(tmp_path: Path) 
 def test_lists_are_comma_separated_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PENSTOCK_HANDLERS", "my_module, other")
     assert load().handlers == ["my_module", "other"]
+
+
+def test_a_class_gives_the_first_word_on_its_strategy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(tmp_path, "classes: {llm: {strategy: fair, strategy_options: {cost: seconds}}}\n")
+    monkeypatch.setenv("PENSTOCK_CLASSES__CPU__STRATEGY_OPTIONS__AGEING_EVERY", "3")
+    first = load(file).first_configuration
+    assert first.strategy_of("llm") == StrategyChoice("fair", {"cost": "seconds"})
+    assert first.strategy_of("cpu") == StrategyChoice("priority", {"ageing_every": 3})
+
+
+def test_an_option_that_no_strategy_has_is_refused(tmp_path: Path) -> None:
+    file = written(tmp_path, "classes: {llm: {strategy_options: {aging_seconds: 3}}}\n")
+    with pytest.raises(SettingsError, match="no option 'aging_seconds'"):
+        load(file)
