@@ -1,4 +1,4 @@
-"""A local model behind llama-cpp-python's own server: one supervised process a model instance.
+"""A local model behind llama-cpp-python's own server (see `llama_service`): one supervised process a model instance.
 
 The server speaks OpenAI's protocol, so that local and remote models are used alike; being a process, it can be
 killed, and its death costs one attempt. It works on one request at a time, so requests queue here, where waiting
@@ -133,7 +133,7 @@ class LlamaServer:
         with config_file(self._config, port, api_key) as path:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", str(Path(launch.__file__)), str(os.getpid())),
-                *("llama_cpp.server", "--config_file", str(path)),
+                *("agents.engines.llama_service", "--config_file", str(path)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,

@@ -11,6 +11,7 @@ from agents.engines.llama_server import Endpoint, LlamaServer
 from agents.engines.openai_text import OpenAIText
 from agents.engines.text import DeltaSink, Generation, TextRequest, Usage
 from agents.handlers.settings import LlmSettings
+from domain import provider_errors as codes
 from domain.errors import TaskError
 
 
@@ -21,6 +22,11 @@ class LocalText:
         self._settings = settings
         self._opening = asyncio.Lock()
         self._opened: tuple[LlamaConfig, LlamaServer] | None = None
+
+    @property
+    def resumable(self) -> bool:
+        """Always; see `agents.engines.llama_resume`."""
+        return True
 
     async def warm_up(self) -> None:
         """Load the model."""
@@ -42,7 +48,7 @@ class LocalText:
             room = config.n_ctx - prompt_tokens
             if room < 1:
                 detail = f"the prompt has {prompt_tokens} tokens, the model takes {config.n_ctx} with its answer"
-                raise TaskError("context_exceeded", detail)
+                raise TaskError(codes.CONTEXT_EXCEEDED, detail)
             text = OpenAIText(
                 endpoint.base_url,
                 model=config.alias,
@@ -87,4 +93,4 @@ class _TokenCounter:
                 return int(response.json()["count"])
         except httpx.HTTPError as error:
             detail = f"the model server did not count tokens: {type(error).__name__}: {error}"
-            raise TaskError("llm_unreachable", detail, retryable=True) from error
+            raise TaskError(codes.ENGINE_DIED, detail, retryable=True) from error

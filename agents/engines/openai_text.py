@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from agents.engines.text import DeltaSink, Generation, TextRequest, Usage
+from agents.engines.text import Begun, Delta, DeltaSink, Generation, TextRequest, Usage
 from agents.retry_after import parse_retry_after
+from domain import provider_errors as codes
 from domain.errors import TaskError
 
 if TYPE_CHECKING:
@@ -29,12 +30,19 @@ class OpenAIText:
         *,
         model: str,
         api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
         silence_seconds_max: float = 120.0,
         ask_for_usage: bool = True,
     ) -> None:
         self._base_url, self._model, self._api_key = base_url, model, api_key
+        self._headers = dict(headers or {})
         self._silence_seconds_max, self._ask_for_usage = silence_seconds_max, ask_for_usage
         self._client: AsyncOpenAI | None = None
+
+    @property
+    def resumable(self) -> bool:
+        """Never: what a remote call has cost is lost when it is left."""
+        return False
 
     async def warm_up(self) -> None:
         """Import the client library, which takes a second."""
@@ -53,17 +61,17 @@ class OpenAIText:
         client = await self._open()
         try:
             async with await self._request(client, request) as stream:
-                return await _read(stream, request.model or self._model, on_delta)
+                return await _read(stream, request.model or self._model, on_delta, request.begun)
         except openai.APITimeoutError as error:
             detail = f"{self._base_url} was silent for {self._silence_seconds_max} s"
-            raise TaskError("llm_timeout", detail, retryable=True) from error
+            raise TaskError(codes.TIMED_OUT, detail, retryable=True) from error
         except openai.APIStatusError as error:
             raise _refused(error, datetime.now(UTC)) from error
         except openai.APIConnectionError as error:
             detail = f"cannot reach {self._base_url}: {error.__cause__ or error}"
-            raise TaskError("llm_unreachable", detail, retryable=True) from error
+            raise TaskError(codes.UNREACHABLE, detail, retryable=True) from error
         except openai.APIError as error:
-            raise TaskError("llm_stream_cut", f"{self._base_url} broke off: {error}", retryable=True) from error
+            raise TaskError(codes.UNAVAILABLE, f"{self._base_url} broke off: {error}", retryable=True) from error
 
     async def _open(self) -> AsyncOpenAI:
         if self._client is None:
@@ -73,6 +81,7 @@ class OpenAIText:
                 base_url=self._base_url,
                 # The library insists on a key, even for endpoints that want none.
                 api_key=self._api_key or "none",
+                default_headers=self._headers,
                 timeout=openai.Timeout(self._silence_seconds_max, connect=CONNECT_SECONDS_MAX),
                 # Attempts are counted, delayed and recorded by the scheduler.
                 max_retries=0,
@@ -90,27 +99,33 @@ class OpenAIText:
             "stream_options": {"include_usage": True} if self._ask_for_usage else None,
         }
         given = {name: value for name, value in fields.items() if value is not None}
+        if request.begun is not None:
+            given["extra_body"] = {"resume_tokens": list(request.begun.tokens)}
         if request.prompt is not None:
             return await client.completions.create(prompt=request.prompt, stream=True, **given)
         messages: Any = [{"role": message.role, "content": message.content} for message in request.messages]
         return await client.chat.completions.create(messages=messages, stream=True, **given)
 
 
-async def _read(stream: AsyncIterator[Any], model: str, on_delta: DeltaSink) -> Generation:
+async def _read(stream: AsyncIterator[Any], model: str, on_delta: DeltaSink, begun: Begun | None) -> Generation:
     pieces: list[str] = []
     usage, finish_reason = Usage(), None
+    # Characters that come again, since the text is told from its beginning.
+    known = len(begun.text) if begun is not None else 0
     async for chunk in stream:
         model = chunk.model or model
         if chunk.usage is not None:
             usage = Usage(prompt_tokens=chunk.usage.prompt_tokens, completion_tokens=chunk.usage.completion_tokens)
         for choice in chunk.choices[:1]:
             piece = choice.delta.content if hasattr(choice, "delta") else choice.text
-            if piece:
-                pieces.append(piece)
-                await on_delta(piece)
+            tokens = (chunk.model_extra or {}).get("tokens", ())
+            pieces.append(piece or "")
+            if piece or tokens:
+                await on_delta(Delta(text=(piece or "")[known:], tokens=tokens))
+            known = max(0, known - len(piece or ""))
             finish_reason = choice.finish_reason or finish_reason
     if finish_reason is None:
-        raise TaskError("llm_stream_cut", "the stream ended before the text did", retryable=True)
+        raise TaskError(codes.UNAVAILABLE, "the stream ended before the text did", retryable=True)
     return Generation(text="".join(pieces), model=model, usage=usage, finish_reason=finish_reason)
 
 
@@ -124,16 +139,18 @@ def _refused(error: APIStatusError, now: datetime) -> TaskError:
     match status:
         # An exhausted account answers 429 too, and no waiting fills it.
         case 429 if error.code == "insufficient_quota":
-            return TaskError("llm_quota_exhausted", words)
+            return TaskError(codes.QUOTA_EXHAUSTED, words)
         case 429:
-            return TaskError("llm_rate_limited", words, retryable=True, retry_after_seconds=wait_seconds)
+            return TaskError(codes.RATE_LIMITED, words, retryable=True, retry_after_seconds=wait_seconds)
         case 408 | 409 | 425:
-            return TaskError("llm_unavailable", words, retryable=True, retry_after_seconds=wait_seconds)
+            return TaskError(codes.UNAVAILABLE, words, retryable=True, retry_after_seconds=wait_seconds)
+        case 402:
+            return TaskError(codes.QUOTA_EXHAUSTED, words)
         case 401 | 403:
-            return TaskError("llm_key_refused", f"HTTP {status}: {words}; check llm.api_key")
+            return TaskError(codes.REFUSED, f"HTTP {status}: {words}; check the provider's api_key")
         case 404:
-            return TaskError("llm_not_found", f"HTTP 404: {words}; check llm.base_url and the model's name")
+            return TaskError(codes.MODEL_NOT_FOUND, f"HTTP 404: {words}; check base_url and the model's name")
         case _ if status >= 500:
-            return TaskError("llm_unavailable", words, retryable=True, retry_after_seconds=wait_seconds)
+            return TaskError(codes.UNAVAILABLE, words, retryable=True, retry_after_seconds=wait_seconds)
         case _:
-            return TaskError("llm_request_refused", f"HTTP {status}: {words}")
+            return TaskError(codes.REQUEST_REFUSED, f"HTTP {status}: {words}")

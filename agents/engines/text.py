@@ -6,7 +6,25 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-DeltaSink = Callable[[str], Awaitable[None]]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """The next piece of a text."""
+
+    text: str
+    #: The tokens that it is made of, as the model numbers them; none where the endpoint does not tell.
+    tokens: Sequence[int] = ()
+
+
+DeltaSink = Callable[[Delta], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A text that was interrupted, to be gone on with: what its listener has heard, and what the model had written."""
+
+    text: str
+    tokens: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +48,8 @@ class TextRequest:
     top_p: float | None = None
     stop: Sequence[str] = ()
     seed: int | None = None
+    #: Go on with this text; for models that are `resumable` only.
+    begun: Begun | None = None
 
     @property
     def whole_text(self) -> str:
@@ -60,8 +80,16 @@ class Generation:
 class TextModel(Protocol):
     """Writes text. Cancelling `generate` stops the model before the cancellation is through."""
 
+    @property
+    def resumable(self) -> bool:
+        """Whether an interrupted text can be gone on with, so that the whole is what it would have been.
+
+        Its deltas tell their tokens then. Remote endpoints do not: a call that is left is a call to be made anew.
+        """
+        ...
+
     async def generate(self, request: TextRequest, on_delta: DeltaSink) -> Generation:
-        """The whole text; every piece is given to `on_delta` as it comes.
+        """The whole text; every piece is given to `on_delta` as it comes, but for what `begun` says is known already.
 
         Raises:
             TaskError: whose fault it is, and whether another attempt may help.

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 from agents.context import TaskContext
-from agents.engines.text import Generation, TextRequest
+from agents.engines.text import Delta, Generation, TextRequest
 
 #: Pieces of text are sent together, at most so often: a record for each token would be more than the text is worth.
 DELTA_SECONDS = 0.05
@@ -36,14 +36,28 @@ class DeltaBatch:
             await self._ctx.progress(delta=delta)
 
 
+def completion_mode(ctx: TaskContext) -> bool:
+    """Whether the task's model wants plain text to go on with, as base models do.
+
+    Raises:
+        TaskError: there is no such model.
+    """
+    return ctx.engines.text_models.get(ctx.model).completion_mode
+
+
 async def generate(ctx: TaskContext, request: TextRequest) -> Generation:
-    """What the installation's model writes; its text is shown as it grows.
+    """What the task's model writes; its text is shown as it grows.
 
     Raises:
         TaskError: as the engine says.
     """
+    model = ctx.engines.text_models.get(ctx.model).text
     batch = DeltaBatch(ctx)
-    generation = await ctx.engines.text_model.generate(request, batch.add)
+
+    async def hear(delta: Delta) -> None:
+        await batch.add(delta.text)
+
+    generation = await model.generate(request, hear)
     await batch.flush()
     return generation
 

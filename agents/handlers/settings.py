@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from schemas.models import AUTO, ModelDefinition, ProviderDefinition
 
 #: `llm.model_path` with this value means the model of the extra `demo-models`.
 DEMO_MODEL = "demo"
@@ -38,8 +40,32 @@ class LlmSettings(BaseModel):
     silence_seconds_max: float = Field(default=120.0, gt=0)
     #: Longest start of a local model server, in seconds.
     start_seconds_max: float = Field(default=120.0, gt=0)
-    #: Start the local model together with the worker, rather than at its first task.
+    #: Models by name, beside the one above: see docs/routing.md. Those that are defined at the API come on top.
+    models: tuple[ModelDefinition, ...] = ()
+    #: Accounts at endpoints that serve models.
+    providers: tuple[ProviderDefinition, ...] = ()
+    #: Start local models together with the worker, rather than at their first task.
     warm_up: bool = False
+
+    @model_validator(mode="after")
+    def _defined_once(self) -> Self:
+        for kind, names in (
+            ("model", [model.name for model in self.models]),
+            ("provider", [provider.name for provider in self.providers]),
+        ):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{kind} {', '.join(twice)} is defined twice")
+        if missing := sorted({m.provider for m in self.models if m.provider} - {p.name for p in self.providers}):
+            raise ValueError(f"no provider {', '.join(missing)} is defined, though models name it")
+        return self
+
+    @property
+    def default_model(self) -> str | None:
+        """What a task is taken to ask for that names no model; None: the endpoint or the file of these settings."""
+        names = [model.name for model in self.models]
+        if self.model in names:
+            return self.model
+        return AUTO if names and self.base_url is None and self.model_path is None else None
 
     @property
     def completion_mode(self) -> bool:

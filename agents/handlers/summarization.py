@@ -9,7 +9,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from agents.context import TaskContext
 from agents.engines.text import TextRequest
 from agents.handlers import prompts
-from agents.handlers.generating import as_result, generate
+from agents.handlers.generating import as_result, completion_mode, generate
 from agents.handlers.registry import handler
 from domain.errors import TaskError
 
@@ -32,7 +32,7 @@ class SummarizationPayload(BaseModel):
 async def summarization(payload: SummarizationPayload, ctx: TaskContext) -> Mapping[str, object]:
     """Summarize a text."""
     tokens = payload.max_words * TOKENS_PER_WORD
-    if ctx.settings.llm.completion_mode:
+    if completion_mode(ctx):
         prompt = prompts.summary_prompt(payload.text)
         request = TextRequest(prompt=prompt, stop=["\n"], model=ctx.model, max_tokens=tokens, temperature=0.0)
     else:

@@ -10,7 +10,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 from agents.context import TaskContext
 from agents.engines.text import Message, TextRequest
 from agents.handlers import prompts
-from agents.handlers.generating import as_result, generate
+from agents.handlers.generating import as_result, completion_mode, generate
 from agents.handlers.registry import handler
 
 
@@ -53,7 +53,7 @@ async def text_generation(payload: TextGenerationPayload, ctx: TaskContext) -> M
     """Write text from a prompt or a conversation."""
     messages = [Message(role=message.role, content=message.content) for message in payload.messages or ()]
     prompt, stop = payload.prompt, list(payload.stop)
-    if not ctx.settings.llm.completion_mode:
+    if not completion_mode(ctx):
         messages, prompt = messages or [Message(role="user", content=prompt or "")], None
     elif prompt is None:
         prompt, messages, stop = prompts.conversation_prompt(messages), [], [*stop, "\nUser:"]

@@ -9,7 +9,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from agents.context import TaskContext
 from agents.engines.text import TextRequest
 from agents.handlers import prompts
-from agents.handlers.generating import as_result, generate
+from agents.handlers.generating import as_result, completion_mode, generate
 from agents.handlers.registry import handler
 from domain.errors import TaskError
 
@@ -36,7 +36,7 @@ async def translation(payload: TranslationPayload, ctx: TaskContext) -> Mapping[
     source = prompts.language_name(payload.source_language)
     target = prompts.language_name(payload.target_language)
     tokens = min(max(len(payload.text) * TOKENS_PER_CHARACTER, TOKENS_MIN), TOKENS_MAX)
-    if ctx.settings.llm.completion_mode:
+    if completion_mode(ctx):
         prompt = prompts.translation_prompt(payload.text, source, target)
         request = TextRequest(prompt=prompt, stop=["\n"], model=ctx.model, max_tokens=tokens, temperature=0.0)
     else:

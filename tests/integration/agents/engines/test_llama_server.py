@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from agents.engines.local_text import LocalText
-from agents.engines.text import Generation, Message, TextRequest
+from agents.engines.text import Delta, Generation, Message, TextRequest
 from agents.handlers.settings import LlmSettings
 from domain.errors import TaskError
 from tests.support.tiny_gguf import write_tiny_gguf
@@ -42,7 +42,7 @@ def request(max_tokens: int = 20, prompt: str = "hello", seed: int = 1) -> TextR
     return TextRequest(prompt=prompt, max_tokens=max_tokens, temperature=1.0, seed=seed)
 
 
-async def ignore(_: str) -> None: ...
+async def ignore(_: Delta) -> None: ...
 
 
 async def generate(model: LocalText, asked: TextRequest | None = None) -> Generation:
@@ -58,7 +58,7 @@ async def in_mid_text(model: LocalText) -> asyncio.Task[Generation]:
     """A generation that has begun, and is far from its end."""
     begun = asyncio.Event()
 
-    async def hear(_: str) -> None:
+    async def hear(_: Delta) -> None:
         begun.set()
         await asyncio.sleep(0.02)  # so that it lasts
 
@@ -70,8 +70,8 @@ async def in_mid_text(model: LocalText) -> asyncio.Task[Generation]:
 async def test_text_comes_in_pieces_with_its_usage_and_the_same_seed_repeats_it(model: LocalText) -> None:
     pieces: list[str] = []
 
-    async def hear(piece: str) -> None:
-        pieces.append(piece)
+    async def hear(delta: Delta) -> None:
+        pieces.append(delta.text)
 
     generation = await model.generate(request(), hear)
     assert generation.text == "".join(pieces)

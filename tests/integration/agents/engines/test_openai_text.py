@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agents.engines.openai_text import OpenAIText
-from agents.engines.text import Generation, Message, TextRequest, Usage
+from agents.engines.text import Delta, Generation, Message, TextRequest, Usage
 from domain.errors import TaskError
 from tests.support.llm_endpoint import Endpoint, llm_endpoint
 
@@ -18,8 +18,8 @@ CHAT = TextRequest(messages=[Message(role="user", content="Hi")], max_tokens=9, 
 async def generate(endpoint: Endpoint, request: TextRequest = CHAT, **options: Any) -> tuple[Generation, list[str]]:
     model, pieces = OpenAIText(endpoint.base_url, model="default-1", api_key="secret", **options), list[str]()
 
-    async def hear(piece: str) -> None:
-        pieces.append(piece)
+    async def hear(delta: Delta) -> None:
+        pieces.append(delta.text)
 
     try:
         return await model.generate(request, hear), pieces
@@ -60,15 +60,15 @@ async def test_a_prompt_goes_to_the_completion_protocol_and_a_named_model_wins()
 @pytest.mark.parametrize(
     ("status", "code", "retryable"),
     [
-        (400, "llm_request_refused", False),
-        (401, "llm_key_refused", False),
-        (403, "llm_key_refused", False),
-        (404, "llm_not_found", False),
-        (408, "llm_unavailable", True),
-        (422, "llm_request_refused", False),
-        (429, "llm_rate_limited", True),
-        (500, "llm_unavailable", True),
-        (503, "llm_unavailable", True),
+        (400, "request_refused", False),
+        (401, "provider_refused", False),
+        (403, "provider_refused", False),
+        (404, "model_not_found", False),
+        (408, "provider_unavailable", True),
+        (422, "request_refused", False),
+        (429, "rate_limited", True),
+        (500, "provider_unavailable", True),
+        (503, "provider_unavailable", True),
     ],
 )
 async def test_what_a_status_means(status: int, code: str, retryable: bool) -> None:
@@ -83,17 +83,17 @@ async def test_a_rate_limit_says_how_long_to_wait() -> None:
 
 async def test_an_empty_account_is_no_rate_limit() -> None:
     error = await failure(status=429, error={"message": "pay first", "code": "insufficient_quota"})
-    assert (error.code, error.retryable) == ("llm_quota_exhausted", False)
+    assert (error.code, error.retryable) == ("provider_quota_exhausted", False)
 
 
 async def test_half_a_text_is_no_answer() -> None:
     error = await failure(cut=True)
-    assert (error.code, error.retryable) == ("llm_stream_cut", True)
+    assert (error.code, error.retryable) == ("provider_unavailable", True)
 
 
 async def test_silence_ends_the_attempt() -> None:
     error = await failure(hang=True)
-    assert (error.code, error.retryable) == ("llm_timeout", True)
+    assert (error.code, error.retryable) == ("provider_timeout", True)
 
 
 async def test_nobody_there_is_worth_another_attempt() -> None:
@@ -101,7 +101,7 @@ async def test_nobody_there_is_worth_another_attempt() -> None:
         pass
     with pytest.raises(TaskError) as caught:
         await generate(endpoint)
-    assert (caught.value.code, caught.value.retryable) == ("llm_unreachable", True)
+    assert (caught.value.code, caught.value.retryable) == ("provider_unreachable", True)
 
 
 async def test_cancelling_hangs_up_so_that_the_endpoint_stops() -> None:

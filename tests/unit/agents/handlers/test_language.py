@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from agents.context import Progress
-from agents.engines.engines import make_text_model
 from agents.engines.local_text import LocalText
 from agents.engines.openai_text import OpenAIText
-from agents.engines.text import DeltaSink, Generation, TextRequest, Usage
+from agents.engines.text import Delta, DeltaSink, Generation, TextRequest, Usage
+from agents.engines.text_models import Served, make_text_model
 from agents.handlers import prompts
 from agents.handlers.generating import DeltaBatch
 from agents.handlers.registry import load_handlers
@@ -30,11 +30,12 @@ class FakeModel:
 
     def __init__(self, pieces: Sequence[str]) -> None:
         self.pieces, self.asked = pieces, list[TextRequest]()
+        self.resumable = False
 
     async def generate(self, request: TextRequest, on_delta: DeltaSink) -> Generation:
         self.asked.append(request)
         for piece in self.pieces:
-            await on_delta(piece)
+            await on_delta(Delta(text=piece))
         usage = Usage(prompt_tokens=5, completion_tokens=len(self.pieces))
         return Generation(text="".join(self.pieces), model="fake-1", usage=usage, finish_reason="stop")
 
@@ -48,7 +49,7 @@ async def ask(
 ) -> tuple[dict[str, Any], TextRequest]:
     model = FakeModel(pieces)
     async with context(HandlerSettings(llm=llm), model="asked-for") as ctx:
-        ctx.engines._text_model = model
+        ctx.engines.text_models._default = Served(model, llm.completion_mode)
         result = json.loads(await run_handler(load_handlers().get(task_type), payload, ctx))
         assert port_of(ctx).text == "".join(pieces)
     return result, model.asked[0]
