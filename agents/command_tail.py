@@ -9,16 +9,16 @@ from collections.abc import Callable
 from aiokafka.errors import KafkaError
 
 from schemas.codec import UndecodableRecord, decode
-from schemas.commands import CancelTask
+from schemas.commands import TASK_COMMANDS, TaskCommand
 from streams import history, topics
 
 
 class CommandTail:
-    """Hands each command to `on_cancel`; a recovery makes it read again from the moment of the fold."""
+    """Hands each command to `on_command`; a recovery makes it read again from the moment of the fold."""
 
-    def __init__(self, bootstrap_servers: str, on_cancel: Callable[[CancelTask], None]) -> None:
+    def __init__(self, bootstrap_servers: str, on_command: Callable[[TaskCommand], None]) -> None:
         self._bootstrap_servers = bootstrap_servers
-        self._on_cancel = on_cancel
+        self._on_command = on_command
         self._since_ms: int | None = None
         self._rewound = asyncio.Event()
         self._log = logging.getLogger(__name__)
@@ -56,5 +56,5 @@ class CommandTail:
         except UndecodableRecord as error:
             self._log.warning("a command cannot be read: %s", error)
             return
-        if isinstance(command, CancelTask):
-            self._on_cancel(command)
+        if isinstance(command, TASK_COMMANDS):
+            self._on_command(command)

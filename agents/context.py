@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -42,6 +43,27 @@ class AttemptPort(Protocol):
     async def heartbeat(self) -> None:
         """The attempt is alive."""
 
+    async def checkpoint(self, state: object) -> None:
+        """The attempt can go on from this state. It is a heartbeat too.
+
+        Raises:
+            Yielded: its slot is asked for.
+            TaskError: `invalid_checkpoint`.
+        """
+
+    def kept(self, checkpoint: str) -> None:
+        """A state to go on from, as JSON text, in case that the attempt is stopped."""
+
+    def used(self, usage: Mapping[str, float]) -> None:
+        """What the attempt has used so far."""
+
+    @property
+    def yield_asked(self) -> asyncio.Event | None:
+        """Set when the attempt's slot is asked for; None where it cannot be handed back."""
+
+    def not_preemptible(self) -> None:
+        """From now on the attempt cannot hand its slot back."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
@@ -61,6 +83,8 @@ class Attempt:
     #: When the attempt will be stopped; aware UTC.
     deadline_at: datetime
     settings: HandlerSettings
+    #: What the handler gave to `checkpoint` when it last handed its slot back: to go on from; None: from the start.
+    checkpointed: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +106,27 @@ class TaskContext(Attempt):
         """Say that the attempt is alive, where there is no progress to tell."""
         await self.port.heartbeat()
 
+    async def checkpoint(self, state: object) -> None:
+        """Say that the work can go on from `state`, any JSON value: the handler finds it in `checkpointed` then.
+
+        Call it from the handler itself at every place where it could stop, seconds apart or less. Where others need
+        its slot (a strategy that preempts or deals out time, a shutdown), the attempt ends here, at no cost to the
+        task, and a later one goes on from the state, perhaps on another worker. An attempt that fails or dies goes on
+        from where the task last handed its slot back. It is a heartbeat too.
+
+        Raises:
+            TaskError: `invalid_checkpoint`: the state is not JSON.
+        """
+        await self.port.checkpoint(state)
+
+    def not_preemptible(self) -> None:
+        """Say that this attempt will not hand its slot back, though others of its type would: nobody asks for it."""
+        self.port.not_preemptible()
+
+    def used(self, **usage: float) -> None:
+        """Say what the attempt used so far, such as `prompt_tokens` and `completion_tokens`: limits settle by it."""
+        self.port.used(usage)
+
     async def run_in_process(
         self, function: Callable[..., object], *args: object, timeout_seconds: float | None = None
     ) -> Any:
@@ -94,11 +139,20 @@ class TaskContext(Attempt):
             TaskError: as the function raised it, or `handler_error`, `engine_died`, `out_of_memory`, `timeout`.
         """
         return await self.engines.pool.run(
-            function, *args, timeout_seconds=timeout_seconds, on_report=self._forward_report
+            function,
+            *args,
+            timeout_seconds=timeout_seconds,
+            on_report=self._forward_report,
+            yield_asked=self.port.yield_asked,
         )
 
     async def _forward_report(self, fields: Mapping[str, object]) -> None:
-        if fields:
+        if text := fields.get("checkpoint"):
+            self.port.kept(str(text))
+            await self.port.heartbeat()
+        elif isinstance(usage := fields.get("usage"), Mapping):
+            self.port.used(usage)
+        elif fields:
             await self.port.progress(Progress(**fields))  # type: ignore[arg-type]  # reporting.report built them
         else:
             await self.port.heartbeat()
@@ -124,3 +178,11 @@ class ProcessContext(Attempt):
     def heartbeat(self) -> None:
         """As `TaskContext.heartbeat`."""
         reporting.report()
+
+    def checkpoint(self, state: object) -> None:
+        """As `TaskContext.checkpoint`."""
+        reporting.checkpoint(state)
+
+    def used(self, **usage: float) -> None:
+        """As `TaskContext.used`."""
+        reporting.use(usage)

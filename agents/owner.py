@@ -4,30 +4,39 @@ A task's entry lives from its record to its acknowledged terminal fact. The log 
 time: after a rebalance, and as a relocated copy, the entry adopts it; a repeated submission is acknowledged and
 without effect. Every fact goes through the outbox, which a rebalance stops; an entry whose shard was lost writes
 nothing more.
+
+A task that was routed here may carry the epoch of an owner whose number is higher. Its facts are written under the
+higher of the two: epochs of one class only grow, so whoever owns this shard next has a higher one still.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from agents.claims import NO_VERSION, Claim, Version, claim
 from agents.dead_letters import DeadLetters
+from agents.departures import Departures, NoRouter, Router
+from agents.entries import Band, Entry
 from agents.frontier import AckFrontier
 from agents.outbox import Outbox, Outgoing
 from agents.recovery import Recover, RecoveredFacts
 from agents.remembered import Remembered
-from agents.window import Band, Entry, Stop, Window
-from domain.decide import Cancel, Lose, OwnerCommand, decide
-from domain.states import ACTIVE, TaskStatus
-from domain.task import evolve
+from agents.wait_accounts import WaitAccounts
+from agents.window import Window
+from agents.wishes import Wishes
+from domain.decide import Fail, Lose, OwnerCommand, decide
+from domain.states import ACTIVE
+from domain.task import TaskState, evolve
 from schemas.codec import UndecodableRecord, decode
 from schemas.events import TaskSubmitted
 from streams.log import EventLog
 from streams.shard_stream import Ownership, ShardRecord, ShardStream
-from streams.state_header import STATE_HEADER, state_said
+from streams.state_header import STATE_HEADER, copied_by, state_said
 
 #: Limit of the barrier: a successor waits for it.
 REVOKE_SECONDS_MAX = 5.0
@@ -51,28 +60,38 @@ class Owner:
         stream: ShardStream,
         outbox: Outbox,
         window: Window,
+        accounts: WaitAccounts,
         log: EventLog,
         *,
         recover: Recover,
         wake: Callable[[], None],
+        arrived: Callable[[Entry], None],
         commands_from: Callable[[int], None],
+        router: Router | None = None,
     ) -> None:
+        #: Tells this worker's copies from others'.
+        self.name = uuid.uuid4().hex
         self.entries: dict[str, Entry] = {}
         self.frontiers: dict[Band, AckFrontier] = {}
         self.epoch = 0
         #: Whether this worker may start attempts: it owns its shards and has recovered them.
         self.settled = False
         self._group, self._stream, self._outbox, self._window = group, stream, outbox, window
+        self._accounts, self._router = accounts, router or NoRouter()
+        self.wishes = Wishes(self, window)
+        self.departures = Departures(log, window, self.commit, self._let_go)
         self._dead_letters = DeadLetters(log)
-        self._recover, self._wake, self._commands_from = recover, wake, commands_from
+        self._recover, self._wake, self._arrived, self._commands_from = recover, wake, arrived, commands_from
         #: Loop time at which the last record came, or at which records could begin to come.
         self.received_at = 0.0
         self._revocations = 0
         self._positions: dict[Band, int] = {}
         self._ownership = Ownership(-1, frozenset())
         self._recovered = RecoveredFacts()
-        self._finished: dict[int, Remembered] = {}
-        self._cancels = Remembered()
+        #: The newest run of each task that has ended here.
+        self._finished: dict[int, Remembered[int]] = {}
+        #: Where each task stood that has gone on elsewhere.
+        self._left: dict[int, Remembered[Version]] = {}
         self._next_runs: dict[str, tuple[ShardRecord, TaskSubmitted]] = {}
         self._log = logging.getLogger(__name__)
 
@@ -80,6 +99,7 @@ class Owner:
         """See `ShardOwner.revoked`."""
         self.settled = False
         self._revocations += 1
+        self._accounts.ledger.freeze(_now_ms())
         await self._outbox.freeze(REVOKE_SECONDS_MAX)
 
     async def assigned(self, ownership: Ownership) -> None:
@@ -98,7 +118,12 @@ class Owner:
             (topic, shard): AckFrontier() for topic in self._group.topics for shard in sorted(ownership.shards)
         }
         # What was finished while another owned the shard, unknown to us, has not ended: the log says what did.
-        self._finished = {shard: self._finished[shard] if shard in kept else Remembered() for shard in ownership.shards}
+        self._finished = {
+            shard: self._finished[shard] if shard in kept else Remembered(0) for shard in ownership.shards
+        }
+        self._left = {
+            shard: self._left[shard] if shard in kept else Remembered(NO_VERSION) for shard in ownership.shards
+        }
         self._next_runs.clear()
         self._positions.clear()
         recovered = await self._recover(list(self.frontiers), ownership.generation, current)
@@ -110,6 +135,7 @@ class Owner:
         self.epoch = max(recovered.epoch, self.epoch)
         self._commands_from(recovered.since_ms)
         self._outbox.thaw()
+        self._accounts.ledger.thaw(_now_ms())
         self.settled = True
         self._wake()
         self._log.info(
@@ -145,9 +171,10 @@ class Owner:
         False when nothing follows. An attempt that was started under an older epoch ends under the present one: its
         shard was kept, and facts in between may have raised the epoch already.
         """
-        facts = decide(replace(command, epoch=self.epoch), entry.state)
+        facts = decide(replace(command, epoch=max(self.epoch, entry.state.epoch)), entry.state)
         for fact in facts:
             entry.state = evolve(entry.state, fact)
+            self._accounts.decided(entry, fact)
         if facts:
             entry.unwritten += 1
 
@@ -161,29 +188,24 @@ class Owner:
 
     def settle(self, entry: Entry) -> None:
         """Let the entry wait, or end it, as its state says; left to a later call while the log lacks that state."""
-        if entry.lost or entry.unwritten or self.entries.get(entry.task_id) is not entry:
+        if entry.lost or entry.unwritten or entry.leaving or self.entries.get(entry.task_id) is not entry:
             return
         if entry.state.terminal:
             self._end(entry)
         elif entry.state.status not in ACTIVE:
-            self._window.add(entry, asyncio.get_running_loop().time())
-            if self._cancels.run(entry.task_id) == entry.state.run:
-                self.cancel(entry.task_id, entry.state.run, "requested")
-            self._wake()
+            self._wait(entry)
 
-    def cancel(self, task_id: str, run: int, reason: str) -> None:
-        """Stop the task if it is here; remember the wish if it is not here yet."""
-        entry = self.entries.get(task_id)
-        if entry is None or run > entry.state.run:
-            self._cancels.add(task_id, run)
-        elif run == entry.state.run and self.commit(
-            entry, Cancel(at=datetime.now(UTC), reason=reason), lambda: self.settle(entry)
-        ):
-            self._window.discard(entry)
-            if entry.state.status is TaskStatus.CANCELLING:
-                entry.stop = Stop.CANCEL
-                if entry.execution is not None:
-                    entry.execution.cancel()
+    def ended(self, entry: Entry, command: OwnerCommand) -> None:
+        """An attempt has ended so. Where it failed and there is another target, the task goes there."""
+        if isinstance(command, Fail) and entry.state.attempts_left:
+            route = self._router.failed(entry.submission, entry.state, command)
+            if route is not None:
+                self.commit(entry, replace(command, retryable=True), lambda: self.settle(entry))
+                if entry.state.terminal:
+                    return
+                self.departures.route(entry, route, int(_now_ms()))
+                return
+        self.commit(entry, command, lambda: self.settle(entry))
 
     def finish(self, record: ShardRecord) -> None:
         """The record needs no redelivery."""
@@ -213,20 +235,53 @@ class Owner:
         if entry is not None:
             self._adopt(entry, record, submission)
             return
-        if self._finished[record.shard].run(task_id) >= submission.run:
+        if self._finished[record.shard].of(task_id) >= submission.run:
             self.finish(record)
             return
-        state = self._recovered.state(state_said(record.headers, submission))
-        if state.terminal or state.run > submission.run:
-            # A later run may still be at work: only this one is known to have ended.
-            self._finished[record.shard].add(task_id, submission.run)
-            self.finish(record)
-            return
-        entry = self.entries[task_id] = Entry(submission=submission, state=state, record=record)
+        said = state_said(record.headers, submission)
+        state = self._recovered.state(said)
+        match claim(record, said, state, self._left[record.shard].of(task_id)):
+            case Claim.TAKE:
+                self._enter(record, submission, state)
+            case Claim.PASS_ON:
+                entry = self.entries[task_id] = Entry(submission, state, record, leaving=True)
+                self.departures.pass_on(entry)
+            case Claim.LET_GO:
+                if state.terminal or state.run > submission.run:
+                    # A later run may still be at work: only this one is known to have ended.
+                    self._finished[record.shard].add(task_id, submission.run)
+                else:
+                    self._left[record.shard].add(task_id, state.version)
+                self.finish(record)
+
+    def _enter(self, record: ShardRecord, submission: TaskSubmitted, state: TaskState) -> None:
+        entry = self.entries[submission.task_id] = Entry(submission, state, record)
+        self._accounts.entered(
+            entry,
+            datetime.now(UTC),
+            recovered=self._recovered.awaits(record),
+            was_full=self._window.was_full_since(entry.band, record.timestamp_ms),
+        )
         if state.status in ACTIVE:
             self.commit(entry, Lose(at=datetime.now(UTC)), lambda: self.settle(entry))
         else:
             self.settle(entry)
+
+    def _wait(self, entry: Entry) -> None:
+        if self.wishes.cancels(entry):
+            return
+        if not entry.state.attempts_left:
+            detail = f"all {entry.submission.attempts_max} attempts of this run are used up"
+            give_up = Fail(at=datetime.now(UTC), code="attempts_exhausted", detail=detail, retryable=False)
+            self.commit(entry, give_up, lambda: self.settle(entry))
+            return
+        self.wishes.apply_priority(entry)
+        route = self._router.entering(entry.submission, entry.state)
+        if route is not None:
+            self.departures.route(entry, route, int(_now_ms()))
+            return
+        self._window.add(entry, asyncio.get_running_loop().time(), int(_now_ms()))
+        self._arrived(entry)
 
     def _adopt(self, entry: Entry, record: ShardRecord, submission: TaskSubmitted) -> None:
         """Another record of a task that is here already."""
@@ -237,19 +292,44 @@ class Owner:
             else:
                 self._next_runs[entry.task_id] = (record, submission)
         elif record.position == entry.record.position:
-            self._window.moved(entry, record)
-        elif submission.run == entry.state.run and STATE_HEADER in record.headers:
+            self._window.moved(entry, record, int(_now_ms()))
+        elif submission.run == entry.state.run and self._replaces(record, submission, entry):
             old = entry.record
-            self._window.moved(entry, record)
+            self._window.moved(entry, record, int(_now_ms()))
             self.finish(old)
+            if entry.leaving:
+                # It was to go elsewhere, and that is here.
+                entry.leaving = False
+                self.settle(entry)
         else:
             # A run that has ended, or a repeated submission. The older record stays: a recovery that began at the
             # repeat, which says nothing of the task's state, would not read what happened before it.
             self.finish(record)
 
+    def _replaces(self, record: ShardRecord, submission: TaskSubmitted, entry: Entry) -> bool:
+        """Whether the record says as much of its task as a recovery needs that begins to read at it.
+
+        A copy that this worker made does: it has written nothing about the task before that the copy does not say.
+        Another one may be the late copy of an owner that was replaced, or of one that passed the task on to here.
+        """
+        if STATE_HEADER not in record.headers:
+            return False
+        if not entry.leaving and copied_by(record.headers) == self.name:
+            return True
+        return state_said(record.headers, submission).version >= entry.state.version
+
+    def _let_go(self, entry: Entry) -> None:
+        """The entry has left: what it goes on as is in the log."""
+        if entry.leaving and not entry.lost and not entry.unwritten and self.entries.get(entry.task_id) is entry:
+            del self.entries[entry.task_id]
+            self._left[entry.record.shard].add(entry.task_id, entry.state.version)
+            self.finish(entry.record)
+            if next_run := self._next_runs.pop(entry.task_id, None):
+                self._take(*next_run)
+
     def _end(self, entry: Entry) -> None:
         del self.entries[entry.task_id]
-        self._window.discard(entry)
+        self._window.discard(entry, int(_now_ms()))
         self._finished[entry.record.shard].add(entry.task_id, entry.state.run)
         self.finish(entry.record)
         if next_run := self._next_runs.pop(entry.task_id, None):
@@ -258,8 +338,11 @@ class Owner:
     def _drop(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
             entry.lost = True
-            self._window.discard(entry)
-            self._window.ended(entry)
+            self._window.discard(entry, int(_now_ms()))
             del self.entries[entry.task_id]
             if entry.execution is not None:
                 entry.execution.cancel()
+
+
+def _now_ms() -> float:
+    return datetime.now(UTC).timestamp() * 1000

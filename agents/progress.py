@@ -24,7 +24,7 @@ class ReportLog(Protocol):
 
 
 class ProgressReports:
-    """The reports of one attempt; see `agents.context.AttemptPort`."""
+    """The reports of one attempt."""
 
     def __init__(self, log: ReportLog, task_id: str, attempt: int) -> None:
         self._log, self._task_id, self._attempt = log, task_id, attempt
@@ -32,12 +32,9 @@ class ProgressReports:
         self._sequence = 0
         self._sending: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
-        #: Loop time of the last sign of life.
-        self.alive_at = asyncio.get_running_loop().time()
 
     async def progress(self, progress: Progress) -> None:
         """See `AttemptPort.progress`."""
-        await self.heartbeat()
         if progress.percent is not None:
             self._joined["percent"] = progress.percent
         if progress.message is not None:
@@ -46,10 +43,6 @@ class ProgressReports:
             self._joined["delta"] = self._joined.get("delta", "") + progress.delta
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send_soon())
-
-    async def heartbeat(self) -> None:
-        """See `AttemptPort.heartbeat`."""
-        self.alive_at = asyncio.get_running_loop().time()
 
     async def close(self) -> None:
         """Send what is left."""

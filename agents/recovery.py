@@ -52,6 +52,10 @@ class RecoveredFacts:
         if not self._awaited:
             self._facts.clear()
 
+    def awaits(self, record: ShardRecord) -> bool:
+        """Whether the record was in the log before the recovery, and has not been handed out since."""
+        return record.offset < self._awaited.get((record.topic, record.shard), 0)
+
     def handed_out(self, record: ShardRecord) -> None:
         """Forget everything once nothing from before the recovery is still to come."""
         band = (record.topic, record.shard)

@@ -10,8 +10,8 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
+from agents.entries import Entry
 from agents.owner import Owner
-from agents.window import Entry
 from streams.log import EventLog, LogUnavailable, RecordTooLarge
 from streams.state_header import STATE_HEADER, state_header
 
@@ -66,11 +66,11 @@ class Relocation:
     async def _relocate(self, entry: Entry) -> bool:
         """The copy is durable before the old record is let go; after a crash between, the newer is adopted."""
         record, state = entry.record, entry.state
-        if entry.lost or entry.unwritten or state.terminal:
+        if entry.lost or entry.unwritten or entry.leaving or state.terminal:
             # The copy may only say what the log has.
             return False
         headers = [(name, value) for name, value in record.headers.items() if name != STATE_HEADER]
-        headers.append((STATE_HEADER, state_header(state)))
+        headers.append((STATE_HEADER, state_header(state, entry.waiting_from, self._owner.name)))
         try:
             future = await self._log.append(record.topic, record.value, record.key, headers, partition=record.shard)
             copy = await self._log.acknowledged(future)

@@ -1,119 +1,63 @@
-"""The tasks that a worker holds: what waits, in the strategy's order, and what may not start yet.
-
-Bounded for each band and shard, in tasks and in bytes: at its bound a band is reported full, so that the log keeps the
-rest, and the other bands go on.
-"""
+"""The tasks that a worker holds: what waits, in the strategy's order, and what may not start yet."""
 
 from __future__ import annotations
 
-import asyncio
 import heapq
-from collections import Counter, deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from enum import StrEnum
-from typing import Any
 
-from agents.strategies import Strategy, Waiting
-from domain.task import TaskState
-from schemas.events import TaskSubmitted
+from agents.bands import BandBounds
+from agents.entries import Band, Entry
+from agents.wait_accounts import WaitAccounts
+from domain.strategies.strategy import Lane, Strategy, Usage, Waiting
 from streams.shard_stream import ShardRecord
 
-#: A band takes records again when it has drained to this share of its bound.
-DRAINED_SHARE = 0.5
-#: Records of one band and shard held in memory, in bytes: large tasks reach it before the number of tasks bounds them.
-BAND_BYTES_MAX = 32 * 1024 * 1024
+#: Deadlines of tasks that wait no more, which are remembered beside as many as are still ahead.
+STALE_MAX = 64
 
-Band = tuple[str, int]
-
-
-class Stop(StrEnum):
-    """Why a running attempt was told to stop."""
-
-    CANCEL = "cancel"
-    SHUTDOWN = "shutdown"
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """A task that this worker owns, from its record to its terminal fact."""
-
-    submission: TaskSubmitted
-    state: TaskState
-    #: The record to acknowledge when the task has ended; replaced when the log hands it out again.
-    record: ShardRecord
-    #: Runs the handler; None while no attempt is active.
-    execution: asyncio.Task[Any] | None = None
-    stop: Stop | None = None
-    #: Commits that the log has not acknowledged yet.
-    unwritten: int = 0
-    #: Another worker owns it now: nothing more may be written about it.
-    lost: bool = False
-    #: The band that it is counted against because it waits, and with how many bytes.
-    counted: tuple[Band, int] | None = None
-    #: Loop time at which it began to wait here.
-    waiting_since: float = field(default=0.0)
-    #: Broker time in ms, shard and offset of the record that brought it: its place in line, wherever it is moved to.
-    place: tuple[int, int, int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.place = (self.record.timestamp_ms, self.record.shard, self.record.offset)
-
-    @property
-    def task_id(self) -> str:
-        """Whose entry it is."""
-        return self.state.task_id
-
-    @property
-    def band(self) -> Band:
-        """Topic and shard that its record lies in."""
-        return (self.record.topic, self.record.shard)
-
-    @property
-    def suspect(self) -> bool:
-        """An attempt of it died with its worker, so it may be what kills workers."""
-        return self.state.attempts_lost > 0
+#: What a strategy may know of an entry, at a time in milliseconds since 1970.
+View = Callable[[Entry, int], Waiting]
 
 
 class Window:
-    """Waiting entries. One suspect runs at a time, so that a killer cannot take another one along twice."""
+    """Waiting entries. Times are milliseconds since 1970 unless they say otherwise."""
 
-    def __init__(
-        self,
-        strategy: Strategy,
-        size: int,
-        *,
-        on_full: Callable[[str, int], None],
-        on_drained: Callable[[str, int], None],
-        bytes_max: int = BAND_BYTES_MAX,
-    ) -> None:
-        self._strategy = strategy
-        self._size, self._bytes_max = size, bytes_max
-        self._on_full, self._on_drained = on_full, on_drained
+    def __init__(self, strategy: Strategy, bounds: BandBounds, view: View, accounts: WaitAccounts) -> None:
+        self._strategy, self._bounds, self._view, self._accounts = strategy, bounds, view, accounts
         self._waiting: dict[str, Entry] = {}
-        #: Suspects whose turn came while another one ran.
-        self._set_aside: list[str] = []
-        self._suspect_active: Entry | None = None
         self._delayed: list[tuple[datetime, str]] = []
+        self._deadlines: list[tuple[datetime, str]] = []
         self._unnoticed: deque[tuple[float, str]] = deque()
-        self._counts: Counter[Band] = Counter()
-        self._bytes: Counter[Band] = Counter()
-        self._full: set[Band] = set()
 
     def __len__(self) -> int:
         """Entries that wait, those that are not due yet included."""
         return len(self._waiting)
 
-    def add(self, entry: Entry, now: float) -> None:
-        """The entry waits for its turn, or for its due time."""
+    def entries(self) -> Iterable[Entry]:
+        """All that wait, in no order."""
+        return self._waiting.values()
+
+    def get(self, task_id: str) -> Entry | None:
+        """The entry of a task that waits here."""
+        return self._waiting.get(task_id)
+
+    @property
+    def strategy(self) -> Strategy:
+        """What orders the starts at present."""
+        return self._strategy
+
+    def add(self, entry: Entry, now: float, now_ms: int) -> None:
+        """The entry waits for its turn, or for its due time. `now` is loop time."""
         self._waiting[entry.task_id] = entry
-        self._count(entry)
+        self._bounds.count(entry, now_ms)
         entry.waiting_since = now
+        if (deadline_at := entry.submission.deadline_at) is not None:
+            self._expect(deadline_at, entry.task_id)
         if entry.state.due_at is not None:
             heapq.heappush(self._delayed, (entry.state.due_at, entry.task_id))
         else:
-            self._enqueue(entry)
+            self._enqueue(entry, now_ms)
 
     def wake_due(self, at: datetime) -> None:
         """Entries whose due time has come wait for their turn."""
@@ -121,53 +65,81 @@ class Window:
             due_at, task_id = heapq.heappop(self._delayed)
             entry = self._waiting.get(task_id)
             if entry is not None and entry.state.due_at == due_at:
-                self._enqueue(entry)
+                entry.queued_ms = int(due_at.timestamp() * 1000)
+                self._accounts.due(entry, at)
+                self._enqueue(entry, int(at.timestamp() * 1000))
 
-    def next_due_at(self) -> datetime | None:
-        """When `wake_due` has work again."""
-        return self._delayed[0][0] if self._delayed else None
-
-    def take(self, now_ms: int) -> Entry | None:
-        """The entry to start next; it waits no more."""
-        while (waiting := self._strategy.pop(now_ms)) is not None:
-            entry = self._waiting.get(waiting.task_id)
-            if entry is None:
+    def overdue(self, at: datetime) -> list[Entry]:
+        """Entries whose deadline has passed before they ever started, earliest first; they wait on until discarded."""
+        found = []
+        while self._deadlines and self._deadlines[0][0] <= at:
+            deadline_at, task_id = heapq.heappop(self._deadlines)
+            entry = self._waiting.get(task_id)
+            if entry is None or entry.submission.deadline_at != deadline_at:
                 continue
-            if entry.suspect:
-                if self._suspect_active is not None:
-                    self._set_aside.append(entry.task_id)
-                    continue
-                self._suspect_active = entry
-            return self._taken(entry)
+            if not entry.has_started:
+                found.append(entry)
+            elif entry.mark is not None:
+                # It began in time and was interrupted: no strategy may count it as expired.
+                self.changed(entry, int(at.timestamp() * 1000))
+        return found
+
+    def next_at(self) -> datetime | None:
+        """When `wake_due` or `overdue` has work again."""
+        return min((heap[0][0] for heap in (self._delayed, self._deadlines) if heap), default=None)
+
+    def take(self, now_ms: int, admits: Callable[[Waiting], bool]) -> Entry | None:
+        """The entry to start next; it waits no more. Its mark is the caller's to end."""
+        while (waiting := self._strategy.pop(now_ms, admits)) is not None:
+            if (entry := self._waiting.get(waiting.task_id)) is not None:
+                return self._taken(entry, now_ms)
         return None
 
-    def ended(self, entry: Entry) -> None:
-        """An attempt of the entry is over; another suspect may start."""
-        if self._suspect_active is not entry:
-            return
-        self._suspect_active = None
-        for task_id in self._set_aside:
-            if (waiting := self._waiting.get(task_id)) is not None:
-                self._strategy.push(waiting_view(waiting))
-        self._set_aside.clear()
+    def reopen(self, lane: Lane) -> None:
+        """What closed the lane is over."""
+        self._strategy.reopen(lane)
 
-    def discard(self, entry: Entry) -> None:
+    def ended(self, entry: Entry, usage: Usage) -> None:
+        """An attempt of the entry is over."""
+        if entry.view is not None:
+            self._strategy.ended(entry.view, usage)
+
+    def changed(self, entry: Entry, now_ms: int) -> None:
+        """The strategy must see the entry anew; nothing happens where it does not wait for its turn."""
+        if self._waiting.get(entry.task_id) is entry and entry.mark is not None:
+            entry.view = self._view(entry, now_ms)
+            if entry.view.lane != entry.mark.lane:
+                self._accounts.in_lane(entry, entry.view.lane, now_ms)
+            self._strategy.push(entry.view, now_ms)
+
+    def switch(self, strategy: Strategy, now_ms: int) -> None:
+        """Order by another strategy from now on: all that wait for their turn move over, every lane open."""
+        self._strategy = strategy
+        for entry in self._waiting.values():
+            self.changed(entry, now_ms)
+
+    def discard(self, entry: Entry, now_ms: int) -> None:
         """The entry waits no more."""
         if self._waiting.get(entry.task_id) is entry:
             self._strategy.discard(entry.task_id)
-            self._taken(entry)
+            self._taken(entry, now_ms)
+            self._accounts.left(entry)
 
-    def moved(self, entry: Entry, record: ShardRecord) -> None:
+    def moved(self, entry: Entry, record: ShardRecord, now_ms: int) -> None:
         """The entry's task now lies in another record, perhaps of another band."""
         counted = entry.counted is not None
-        self._uncount(entry)
+        self._bounds.uncount(entry, now_ms)
         entry.record = record
         if counted:
-            self._count(entry)
+            self._bounds.count(entry, now_ms)
 
     def full(self, band: Band) -> bool:
         """Whether the band is at its bound."""
-        return band in self._full
+        return self._bounds.full(band)
+
+    def was_full_since(self, band: Band, since_ms: float) -> bool:
+        """See `BandBounds.was_full_since`."""
+        return self._bounds.was_full_since(band, since_ms)
 
     def unnoticed(self, now: float, after_seconds: float, count_max: int) -> list[Entry]:
         """Entries that have waited for so long without anybody saying so; each is given once a wait."""
@@ -178,8 +150,17 @@ class Window:
                 found.append(self._waiting[task_id])
         return found
 
-    def _enqueue(self, entry: Entry) -> None:
-        self._strategy.push(waiting_view(entry))
+    def _expect(self, deadline_at: datetime, task_id: str) -> None:
+        heapq.heappush(self._deadlines, (deadline_at, task_id))
+        if len(self._deadlines) > 2 * len(self._waiting) + STALE_MAX:
+            deadlines = ((entry.submission.deadline_at, entry.task_id) for entry in self._waiting.values())
+            self._deadlines = [(at, task_id) for at, task_id in deadlines if at is not None]
+            heapq.heapify(self._deadlines)
+
+    def _enqueue(self, entry: Entry, now_ms: int) -> None:
+        entry.view = self._view(entry, now_ms)
+        self._accounts.in_lane(entry, entry.view.lane, now_ms)
+        self._strategy.push(entry.view, now_ms)
         while self._unnoticed and not self._still_waits(*self._unnoticed[0]):
             self._unnoticed.popleft()
         self._unnoticed.append((entry.waiting_since, entry.task_id))
@@ -188,41 +169,7 @@ class Window:
         entry = self._waiting.get(task_id)
         return entry is not None and entry.waiting_since == since
 
-    def _taken(self, entry: Entry) -> Entry:
+    def _taken(self, entry: Entry, now_ms: int) -> Entry:
         del self._waiting[entry.task_id]
-        self._uncount(entry)
+        self._bounds.uncount(entry, now_ms)
         return entry
-
-    def _count(self, entry: Entry) -> None:
-        band, size = entry.counted = (entry.band, len(entry.record.value or b""))
-        self._counts[band] += 1
-        self._bytes[band] += size
-        if self._counts[band] >= self._size or self._bytes[band] >= self._bytes_max:
-            # Said again for each record beyond the bound: a rebalance makes the stream forget it.
-            self._full.add(band)
-            self._on_full(*band)
-
-    def _uncount(self, entry: Entry) -> None:
-        counted, entry.counted = entry.counted, None
-        if counted is None:
-            return
-        band, size = counted
-        self._counts[band] -= 1
-        self._bytes[band] -= size
-        if band in self._full and self._has_drained(band):
-            self._full.discard(band)
-            self._on_drained(*band)
-
-    def _has_drained(self, band: Band) -> bool:
-        return self._counts[band] <= self._size * DRAINED_SHARE and self._bytes[band] <= self._bytes_max * DRAINED_SHARE
-
-
-def waiting_view(entry: Entry) -> Waiting:
-    """What strategies may know of an entry."""
-    accepted_ms, shard, offset = entry.place
-    return Waiting(
-        task_id=entry.task_id,
-        priority=entry.submission.priority,
-        accepted_ms=accepted_ms,
-        tie=(shard, offset),
-    )

@@ -5,28 +5,30 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agents.artifacts import ArtifactStore
 from agents.attempts import AttemptRunner
 from agents.command_tail import CommandTail
+from agents.core import CoreConfig, make_core
 from agents.dispatcher import STOP_SECONDS_MAX, Dispatcher
 from agents.engines.engines import Engines
 from agents.handlers.registry import Registry
 from agents.handlers.settings import HandlerSettings
+from agents.limits.gates import Gates
 from agents.outbox import Outbox
-from agents.owner import ClassGroup, Owner
+from agents.owner import Owner
 from agents.recovery import LogRecovery
 from agents.relocation import LagBound, Relocation
-from agents.strategies import STRATEGIES
 from agents.vitals import VitalSigns
 from agents.watchdog import Patience
-from agents.window import Window
+from domain.configuration import Configuration
 from domain.errors import TaskError
 from domain.retry import RetryPolicy
-from schemas.commands import CancelTask
+from domain.strategies.choice import StrategyChoice
 from streams.faust_stream import FaustShardStream
 from streams.log import EventLog
+from streams.registry import RegistryTail
 from streams.shard_stream import GroupMembership, ShardStream
 from streams.topics import class_topics
 
@@ -43,6 +45,8 @@ class WorkerConfig:
     #: Waiting tasks held in memory for each band and shard.
     window_size: int = 10_000
     strategy: str = "priority"
+    #: What the settings say beside; changes of the registry are applied on top of it.
+    configuration: Configuration = field(default_factory=Configuration)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     lag: LagBound = field(default_factory=LagBound)
     patience: Patience = field(default_factory=Patience)
@@ -55,6 +59,12 @@ class WorkerConfig:
     def group(self) -> str:
         """The consumer group of the class."""
         return f"agents-{self.resource_class}"
+
+    @property
+    def first_configuration(self) -> Configuration:
+        """What holds where the registry says nothing else."""
+        strategies = {self.resource_class: StrategyChoice(self.strategy), **self.configuration.strategies}
+        return replace(self.configuration, strategies=strategies)
 
     @property
     def membership(self) -> GroupMembership:
@@ -104,25 +114,27 @@ async def _work(
         log=log,
         retry=config.retry,
     )
-    window = Window(STRATEGIES[config.strategy](), config.window_size, on_full=stream.full, on_drained=stream.drained)
     outbox = Outbox(log)
-    dispatcher = Dispatcher(window, outbox, runner, config.slots)
-    group = ClassGroup(config.resource_class, tuple(config.membership.topics))
-
-    def on_cancel(command: CancelTask) -> None:
-        owner.cancel(command.task_id, command.run, command.reason)
-
-    commands = CommandTail(config.bootstrap_servers, on_cancel)
-    owner = Owner(
-        group,
+    commands = CommandTail(config.bootstrap_servers, lambda command: core.owner.wishes.obey(command))
+    gates = Gates(config.resource_class, slots=config.slots)
+    core = make_core(
+        CoreConfig(
+            resource_class=config.resource_class,
+            topics=tuple(config.membership.topics),
+            slots=config.slots,
+            window_size=config.window_size,
+            configuration=config.first_configuration,
+        ),
         stream,
-        outbox,
-        window,
         log,
+        outbox,
+        runner,
+        gates,
         recover=LogRecovery(config.bootstrap_servers, config.group),
-        wake=dispatcher.wake,
         commands_from=commands.read_from,
     )
+    owner, dispatcher = core.owner, core.dispatcher
+    registry_tail = RegistryTail(config.bootstrap_servers, dispatcher.configure, config.first_configuration)
     vitals = VitalSigns(config.bootstrap_servers, stream, outbox, owner, config.patience)
     await stream.start(owner)
     try:
@@ -130,8 +142,10 @@ async def _work(
             stop,
             stream.ended(),
             outbox.run(),
-            dispatcher.run(owner),
+            _dispatch(dispatcher, owner, registry_tail),
             commands.run(),
+            registry_tail.run(),
+            gates.run(),
             Relocation(owner, log, config.lag).run(),
             vitals.run(),
             _warm_up(engines, config.resource_class),
@@ -139,6 +153,12 @@ async def _work(
         )
     finally:
         await stream.stop()
+
+
+async def _dispatch(dispatcher: Dispatcher, owner: Owner, registry: RegistryTail) -> None:
+    """Nothing starts before it is known what is paused."""
+    await registry.caught_up()
+    await dispatcher.run(owner)
 
 
 async def _warm_up(engines: Engines, resource_class: str) -> None:

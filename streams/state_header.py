@@ -31,13 +31,15 @@ _PLAIN_FIELDS = tuple(
 )
 
 
-def state_header(state: TaskState, waiting_from: datetime | None = None) -> bytes:
+def state_header(state: TaskState, waiting_from: datetime | None = None, copied_by: str | None = None) -> bytes:
     """What the facts so far add up to, as the value of STATE_HEADER.
 
-    `waiting_from` is the moment from which the present wait counts, where an attempt came before it.
+    `waiting_from` is the moment from which the present wait counts, where an attempt came before it; `copied_by` the
+    worker that will know its own copy again.
     """
     said: dict[str, Any] = {name: getattr(state, name) for name in _PLAIN_FIELDS}
-    said |= {"status": state.status, "due_at": _text(state.due_at), "waiting_from": _text(waiting_from)}
+    said |= {"status": state.status, "due_at": _text(state.due_at)}
+    said |= {"waiting_from": _text(waiting_from), "copied_by": copied_by}
     return json.dumps(said, separators=(",", ":")).encode()
 
 
@@ -57,6 +59,13 @@ def waiting_from(headers: Mapping[str, bytes]) -> datetime | None:
     """The moment from which the task's present wait counts; None: since it was submitted, or nobody knows."""
     header = headers.get(STATE_HEADER)
     return None if header is None else _moment(json.loads(header), "waiting_from")
+
+
+def copied_by(headers: Mapping[str, bytes]) -> str | None:
+    """The worker that made the copy; None where it did not say so."""
+    header = headers.get(STATE_HEADER)
+    said: str | None = None if header is None else json.loads(header).get("copied_by")
+    return said
 
 
 def _text(moment: datetime | None) -> str | None:

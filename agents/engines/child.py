@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from agents.engines import frames, reporting
 from agents.engines.parent_death import die_with_parent
+from agents.engines.yielding import Yielded
 from domain.errors import TaskError
 
 #: Exit status after a call that ran out of memory: what is left of the process cannot be trusted.
@@ -72,7 +73,10 @@ def _bound_memory(memory_bytes_max: int | None) -> None:
 def _receive(requests: BinaryIO, calls: queue.SimpleQueue[object]) -> None:
     """Reads ahead in a thread, so that the owner's end is noticed while a function runs."""
     while (message := frames.read_frame(requests)) is not None:
-        calls.put(message)
+        if isinstance(message, frames.AskToYield):
+            reporting.ask_to_yield(message.number)
+        else:
+            calls.put(message)
     os._exit(0)
 
 
@@ -82,8 +86,11 @@ def _answer(call: frames.Call, send: Callable[[bytes], None]) -> None:
         for part in call.name.split("."):
             function = getattr(function, part)
         assert callable(function)
+        reporting.begin_call(call.number)
         value = function(*pickle.loads(call.args))  # noqa: S301 - from our own parent
         reply = frames.encode(frames.Returned(value))
+    except Yielded as yielded:
+        reply = frames.encode(frames.HandedBack(yielded.checkpoint))
     except TaskError as error:
         reply = frames.encode(frames.Raised(error, "TaskError", str(error)))
     except MemoryError:

@@ -32,6 +32,15 @@ class Call:
     module: str
     name: str
     args: bytes
+    #: Counts the calls of one process from 1.
+    number: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class AskToYield:
+    """The call of this number is to stop at its next checkpoint, if it has one and still runs."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,13 @@ class Returned:
     """The call's value."""
 
     value: object
+
+
+@dataclass(frozen=True, slots=True)
+class HandedBack:
+    """The call stopped at a checkpoint, since it was asked to; `checkpoint` is the JSON text to go on from."""
+
+    checkpoint: str
 
 
 @dataclass(frozen=True, slots=True)

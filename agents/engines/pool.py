@@ -8,6 +8,7 @@ from typing import Any
 
 from agents.engines.child import OUT_OF_MEMORY
 from agents.engines.process import EngineDied, EngineProcess, FunctionRaised, ReportSink
+from agents.engines.yielding import Yielded
 from domain.errors import TaskError
 
 #: A process is replaced after so many calls, so that what user functions leak stays bounded.
@@ -41,10 +42,12 @@ class EnginePool:
         *args: object,
         timeout_seconds: float | None = None,
         on_report: ReportSink | None = None,
+        yield_asked: asyncio.Event | None = None,
     ) -> Any:
         """What `function(*args)` returns in an engine process. The function lies at the top level of a module.
 
         Raises:
+            Yielded: it has stopped at a checkpoint, since `yield_asked` was set.
             TaskError: as the function raised it; `handler_error` for any other exception of its; `engine_died` when
                 the process ended under it; `timeout` after `timeout_seconds`, waiting for a process not counted.
             ValueError: the function cannot be found by name from another process.
@@ -54,7 +57,10 @@ class EnginePool:
             process = await self._take()
             try:
                 async with asyncio.timeout(timeout_seconds):
-                    value = await process.call(function, args, on_report)
+                    value = await process.call(function, args, on_report, yield_asked)
+            except Yielded:
+                await self._put_back(process)
+                raise
             except (TaskError, FunctionRaised) as error:
                 # A process that ran out of memory ends itself; it must not be met by the next call on its way out.
                 out_of_memory = isinstance(error, TaskError) and error.code == OUT_OF_MEMORY

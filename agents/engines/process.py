@@ -14,6 +14,7 @@ from typing import Any
 
 from agents.engines import frames
 from agents.engines.last_words import LastWords
+from agents.engines.yielding import Yielded
 from domain.errors import PenstockError
 
 ReportSink = Callable[[Mapping[str, object]], Awaitable[None]]
@@ -80,17 +81,39 @@ class EngineProcess:
         """Whether the process is still there."""
         return self._process.returncode is None
 
-    async def call(self, function: Callable[..., object], args: Sequence[object], on_report: ReportSink | None) -> Any:
+    async def call(
+        self,
+        function: Callable[..., object],
+        args: Sequence[object],
+        on_report: ReportSink | None,
+        yield_asked: asyncio.Event | None = None,
+    ) -> Any:
         """What the function returns over there. A caller that is cancelled must kill the process: it runs on.
+
+        When `yield_asked` is set, the function is asked to stop at its next checkpoint.
 
         Raises:
             TaskError: as the function raised it.
+            Yielded: it has stopped at a checkpoint.
             FunctionRaised: the function raised anything else.
             EngineDied: the process ended before it answered.
         """
         self.calls += 1
-        call = frames.Call(function.__module__, function.__qualname__, pickle.dumps(tuple(args)))
-        return await self._exchange(frames.encode(call), on_report)
+        call = frames.Call(function.__module__, function.__qualname__, pickle.dumps(tuple(args)), self.calls)
+        if yield_asked is None:
+            return await self._exchange(frames.encode(call), on_report)
+        asking = asyncio.create_task(self._ask_to_yield(yield_asked, self.calls))
+        try:
+            return await self._exchange(frames.encode(call), on_report)
+        finally:
+            asking.cancel()
+
+    async def _ask_to_yield(self, asked: asyncio.Event, number: int) -> None:
+        await asked.wait()
+        assert self._process.stdin is not None
+        with contextlib.suppress(ConnectionError):
+            self._process.stdin.write(frames.encode(frames.AskToYield(number)))
+            await self._process.stdin.drain()
 
     async def kill(self) -> None:
         """Kill the process and all that it started; returns when it is gone. Safe to repeat, and under cancellation."""
@@ -111,6 +134,8 @@ class EngineProcess:
                         await on_report(fields)
                 case frames.Returned(value):
                     return value
+                case frames.HandedBack(checkpoint):
+                    raise Yielded(checkpoint)
                 case frames.Raised(error, kind, message):
                     raise FunctionRaised(kind, message) if error is None else error
 

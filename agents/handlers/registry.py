@@ -60,6 +60,8 @@ class Handler:
 
     task_type: TaskType
     function: Callable[..., Any]
+    #: An attempt that gives no sign of life for so long is stopped, and has failed; None: it may be silent.
+    heartbeat_timeout_seconds: float | None = None
 
     @property
     def name(self) -> str:
@@ -94,11 +96,15 @@ class Registry:
         version: int = 1,
         description: str = "",
         routed_by_model: bool | None = None,
+        preemptible: bool = False,
+        heartbeat_timeout_seconds: float | None = None,
     ) -> Callable[[F], F]:
         """Register the decorated function as the handler of a task type.
 
         Without a description the first line of the function's docstring is taken; unless said otherwise, work of
-        the class llm is routed by its model.
+        the class llm is routed by its model. `preemptible` promises that the function calls `ctx.checkpoint` every few
+        seconds, so that it can be asked for its slot; `heartbeat_timeout_seconds` that it gives a sign of life
+        (`ctx.heartbeat`, `progress` or `checkpoint`) at least so often.
 
         Raises:
             DuplicateRegistration: another function has the name.
@@ -113,8 +119,11 @@ class Registry:
                 version=version,
                 description=description or (inspect.getdoc(function) or "").partition("\n")[0],
                 routed_by_model=resource_class == "llm" if routed_by_model is None else routed_by_model,
+                preemptible=preemptible,
             )
-            handler = Handler(task_type=task_type, function=function)
+            handler = Handler(
+                task_type=task_type, function=function, heartbeat_timeout_seconds=heartbeat_timeout_seconds
+            )
             if handler.in_process:
                 check_reachable(function)
             known = self._handlers.setdefault(name, handler)

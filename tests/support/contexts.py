@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +14,7 @@ import structlog
 from agents.artifacts import ArtifactStore
 from agents.context import Progress, TaskContext
 from agents.engines.engines import Engines
+from agents.engines.yielding import Checkpoints
 from agents.handlers.settings import HandlerSettings
 
 
@@ -21,12 +24,31 @@ class RememberingPort:
     def __init__(self) -> None:
         self.seen: list[Progress] = []
         self.heartbeats = 0
+        #: States to go on from, as JSON texts.
+        self.checkpointed: list[str] = []
+        self.checkpoints = Checkpoints(self.kept, time.monotonic)
+        self.usage: dict[str, float] = {}
+        self.preemptible = True
+        #: A test sets it to ask for the slot.
+        self.yield_asked: asyncio.Event | None = None
 
     async def progress(self, progress: Progress) -> None:
         self.seen.append(progress)
 
     async def heartbeat(self) -> None:
         self.heartbeats += 1
+
+    async def checkpoint(self, state: object) -> None:
+        self.checkpoints.reached(state, self.yield_asked is not None and self.yield_asked.is_set())
+
+    def kept(self, checkpoint: str) -> None:
+        self.checkpointed.append(checkpoint)
+
+    def used(self, usage: Mapping[str, float]) -> None:
+        self.usage |= usage
+
+    def not_preemptible(self) -> None:
+        self.preemptible = False
 
     @property
     def text(self) -> str:

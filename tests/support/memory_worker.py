@@ -13,17 +13,21 @@ from pydantic import BaseModel
 from agents.artifacts import ArtifactStore
 from agents.attempts import AttemptRunner
 from agents.context import TaskContext
+from agents.core import Core, CoreConfig, make_core
+from agents.departures import Router
 from agents.dispatcher import Dispatcher
 from agents.engines.engines import Engines
 from agents.handlers.registry import Registry
 from agents.handlers.settings import HandlerSettings
+from agents.limits.gates import Gates
 from agents.outbox import Outbox
-from agents.owner import ClassGroup, Owner
+from agents.owner import Owner
 from agents.relocation import LagBound, Relocation
-from agents.strategies import STRATEGIES
 from agents.window import Window
+from domain.configuration import Configuration
 from domain.errors import TaskError
 from domain.retry import RetryPolicy
+from domain.strategies.choice import StrategyChoice
 from schemas.events import TaskSubmitted
 from streams.log import Appended
 from streams.topics import class_topics
@@ -120,14 +124,27 @@ class MemoryWorker:
     """A worker as `agents.worker` wires it."""
 
     stream: MemoryStream
-    owner: Owner
-    window: Window
+    core: Core
     outbox: Outbox
-    dispatcher: Dispatcher
     relocation: Relocation
     #: Moments from which the commands were asked for again.
     rewinds: list[int]
     services: list[asyncio.Task[None]]
+
+    @property
+    def owner(self) -> Owner:
+        """See `Core`."""
+        return self.core.owner
+
+    @property
+    def window(self) -> Window:
+        """See `Core`."""
+        return self.core.window
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """See `Core`."""
+        return self.core.dispatcher
 
     async def kill(self) -> None:
         """End as SIGKILL does: nothing more is written, nothing handed back."""
@@ -147,7 +164,9 @@ async def worker(
     *,
     slots: int = 2,
     window_size: int = 1000,
-    strategy: str = "priority",
+    strategy: str | StrategyChoice = "priority",
+    gates: Gates | None = None,
+    router: Router | None = None,
     retry: RetryPolicy | None = None,
     lag: LagBound | None = None,
 ) -> AsyncIterator[MemoryWorker]:
@@ -164,24 +183,32 @@ async def worker(
         retry=retry or RetryPolicy(delay_seconds=0.0),
     )
     stream = MemoryStream(world.group)
-    window = Window(STRATEGIES[strategy](), window_size, on_full=stream.full, on_drained=stream.drained)
     outbox = Outbox(world.log)
-    dispatcher = Dispatcher(window, outbox, runner, slots)
     rewinds: list[int] = []
-    owner = Owner(
-        ClassGroup(CLASS, world.group.names),
-        stream,
-        outbox,
-        window,
-        world.log,
-        recover=world.group.recover,
-        wake=dispatcher.wake,
-        commands_from=rewinds.append,
+    choice = strategy if isinstance(strategy, StrategyChoice) else StrategyChoice(strategy)
+    config = CoreConfig(
+        resource_class=CLASS,
+        topics=world.group.names,
+        slots=slots,
+        window_size=window_size,
+        configuration=Configuration(strategies={CLASS: choice}),
     )
+    core = make_core(
+        config,
+        stream,
+        world.log,
+        outbox,
+        runner,
+        gates or Gates(CLASS, slots=slots),
+        recover=world.group.recover,
+        commands_from=rewinds.append,
+        router=router,
+    )
+    owner, dispatcher = core.owner, core.dispatcher
     await stream.start(owner)
     services = [asyncio.create_task(outbox.run()), asyncio.create_task(dispatcher.run(owner))]
     relocation = Relocation(owner, world.log, lag or LagBound())
-    made = MemoryWorker(stream, owner, window, outbox, dispatcher, relocation, rewinds, services)
+    made = MemoryWorker(stream, core, outbox, relocation, rewinds, services)
     try:
         yield made
     finally:

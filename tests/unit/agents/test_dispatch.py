@@ -76,7 +76,7 @@ async def test_a_cancel_ends_no_task_before_its_end_is_in_the_log() -> None:
         await world.submit("t", "wait")
         await until(lambda: world.script.running)
         world.log.withhold()
-        w.owner.cancel("t", 1, "requested")
+        w.owner.wishes.cancel("t", 1, "requested")
         await until(lambda: world.script.cancelled and len(w.outbox) == 2)
         assert w.owner.entries["t"].state.status is TaskStatus.CANCELLED
         world.log.release()
@@ -112,7 +112,7 @@ async def test_a_cancel_after_a_rebalance_ends_the_attempt_that_began_before_it(
         await world.submit("t", "wait")
         await until(lambda: world.script.running)
         await world.group.rebalance({w.stream: ALL})
-        w.owner.cancel("t", 1, "requested")
+        w.owner.wishes.cancel("t", 1, "requested")
         await until(lambda: world.lag == 0)
     assert fold("t", world.log.facts("t")).status is TaskStatus.CANCELLED
 
@@ -296,7 +296,7 @@ async def test_a_waiting_task_is_cancelled_at_once() -> None:
         await world.submit("first", "wait")
         await until(lambda: world.script.running)
         await world.submit("t")
-        w.owner.cancel("t", 1, "requested")
+        w.owner.wishes.cancel("t", 1, "requested")
         await until(lambda: world.log.types("t") == ["cancelled"])
         world.script.let_go("first")
         await until(lambda: world.lag == 0)
@@ -311,7 +311,7 @@ async def test_a_task_is_cancelled_while_its_start_is_on_its_way() -> None:
         world.log.withhold()
         world.group.deliver()
         await until(lambda: len(w.outbox) == 1)
-        w.owner.cancel("t", 1, "requested")
+        w.owner.wishes.cancel("t", 1, "requested")
         world.log.release()
         await until(lambda: world.lag == 0)
     assert submission.topic == "tasks-cpu-normal"
@@ -323,7 +323,7 @@ async def test_a_cancel_that_comes_before_its_task_counts() -> None:
     world = World()
     async with worker(world) as w:
         await world.group.rebalance({w.stream: ALL})
-        w.owner.cancel("t", 1, "requested")
+        w.owner.wishes.cancel("t", 1, "requested")
         await world.submit("t")
         await until(lambda: world.lag == 0)
     assert world.log.types("t") == ["cancelled"]
@@ -333,12 +333,12 @@ async def test_a_cancel_of_one_run_does_not_hit_the_next() -> None:
     world = World()
     async with worker(world) as w:
         await world.group.rebalance({w.stream: ALL})
-        w.owner.cancel("t", 1, "requested")
+        w.owner.wishes.cancel("t", 1, "requested")
         await world.submit("t")
         await until(lambda: world.lag == 0)
         await world.submit("t", run=2)
         await until(lambda: world.lag == 0)
-        w.owner.cancel("t", 1, "requested")
+        w.owner.wishes.cancel("t", 1, "requested")
     assert world.log.types("t") == ["cancelled", "started", "completed"]
 
 
@@ -358,13 +358,13 @@ async def test_a_task_that_is_not_due_does_not_hold_up_the_others() -> None:
     world = World()
     async with worker(world, slots=1, retry=RetryPolicy(delay_seconds=3600)) as w:
         await world.group.rebalance({w.stream: ALL})
-        while not w.owner.entries or w.window.next_due_at() is None:
+        while not w.owner.entries or w.window.next_at() is None:
             await world.submit("late", "fail")
             await until(lambda: "late" in world.script.started and not world.script.running)
             await asyncio.sleep(0.01)
         await world.submit("t")
         await until(lambda: world.log.types("t") == ["started", "completed"])
-        assert (w.window.next_due_at() or AT) > datetime.now(UTC)
+        assert (w.window.next_at() or AT) > datetime.now(UTC)
 
 
 @pytest.mark.parametrize(
@@ -567,7 +567,7 @@ async def test_a_relocated_retry_keeps_its_due_time_and_attempts_when_its_worker
     async with worker(world, retry=retry, lag=LagBound(trailing_seconds_max=0.0)) as w:
         await world.group.rebalance({w.stream: ALL})
         old = await world.submit("slow", "fail", attempts_max=9)
-        await until(lambda: w.window.next_due_at())
+        await until(lambda: w.window.next_at())
         state = w.owner.entries["slow"].state
         name = neighbour(old)
         await world.submit(name)

@@ -1,0 +1,103 @@
+"""What each entry has waited for: before it came here, until its retry was due, and in its lane.
+
+A wait counts from the moment the task was submitted, or its last attempt ended, to its next start. The parts of it
+that nobody here could watch are told by what is known of them: see `WaitAccounts.entered`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from agents.entries import Entry
+from domain import waits
+from domain.states import TaskStatus
+from domain.strategies.strategy import Lane
+from domain.waits import Ledger, in_whole_ms
+from schemas import events
+from schemas.events import LifecycleEvent
+from streams.state_header import STATE_HEADER, waiting_from
+
+#: A record that is appended so much later than it was submitted was held by somebody.
+APPEND_MS_MAX = 1000.0
+#: After these facts a task waits for its next attempt.
+_ENDS_OF_ATTEMPTS = (
+    events.TaskYielded,
+    events.TaskReleased,
+    events.TaskAttemptLost,
+    events.TaskRetryScheduled,
+)
+
+
+class WaitAccounts:
+    """For the entries of one worker; entries carry their own sums."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    def entered(self, entry: Entry, at: datetime, *, recovered: bool, was_full: bool) -> None:
+        """The entry comes here with its record.
+
+        `recovered`: the record lay in the log before the worker owned its shard; `was_full`: its band had no room.
+        """
+        entry.entered_at = at
+        entry.waiting_from = waiting_from(entry.record.headers) or entry.submission.occurred_at
+        appended_at = datetime.fromtimestamp(entry.record.timestamp_ms / 1000, UTC)
+        before = max(0.0, _ms(appended_at - entry.waiting_from))
+        since = max(0.0, _ms(at - max(appended_at, entry.waiting_from)))
+        entry.waited_before = _sum(
+            {_before_the_record(entry, before): before},
+            {waits.RECOVERY if recovered else waits.CONCURRENCY if was_full else waits.DELIVERY: since},
+        )
+
+    def decided(self, entry: Entry, fact: LifecycleEvent) -> None:
+        """A fact of the entry: those that end an attempt begin a wait."""
+        if isinstance(fact, _ENDS_OF_ATTEMPTS):
+            entry.waiting_from, entry.waited_before = fact.occurred_at, {}
+            # What hands back its slot by itself goes to the end of the line; what is handed back keeps its place.
+            by_itself = isinstance(fact, events.TaskYielded)
+            entry.queued_ms = int(fact.occurred_at.timestamp() * 1000) if by_itself else 0
+
+    def due(self, entry: Entry, at: datetime) -> None:
+        """A retry waited for until now."""
+        if entry.waiting_from is not None:
+            waited = _ms(at - entry.waiting_from) - sum(entry.waited_before.values())
+            entry.waited_before = _sum(entry.waited_before, {waits.BACKOFF: max(0.0, waited)})
+
+    def in_lane(self, entry: Entry, lane: Lane, now_ms: float) -> None:
+        """The entry waits for its turn in this lane from now on, whatever it waited in before."""
+        if entry.mark is not None:
+            sums = self.ledger.waited(entry.mark, entry.priority, now_ms)
+            entry.waited_before = _sum(entry.waited_before, sums)
+        entry.mark = self.ledger.mark(lane, now_ms)
+
+    def left(self, entry: Entry) -> None:
+        """The entry waits no more, and nobody will ask for what it waited."""
+        if entry.mark is not None:
+            self.ledger.dropped(entry.mark)
+            entry.mark = None
+
+    def started(self, entry: Entry, at: datetime) -> dict[str, int]:
+        """The entry starts: what it has waited for, in milliseconds that sum to the whole wait."""
+        assert entry.mark is not None, "what starts has waited for its turn"
+        sums = self.ledger.waited(entry.mark, entry.priority, at.timestamp() * 1000)
+        entry.mark = None
+        total = _ms(at - (entry.waiting_from or at))
+        return in_whole_ms(_sum(entry.waited_before, sums), max(0, round(total)))
+
+
+def _before_the_record(entry: Entry, ms: float) -> str:
+    if STATE_HEADER not in entry.record.headers:
+        return waits.HELD if ms > APPEND_MS_MAX else waits.DELIVERY
+    if entry.state.status is TaskStatus.HELD:
+        return waits.PAUSED
+    # A copy, of which only the owner before knew what it waited for.
+    return waits.RECOVERY if ms > APPEND_MS_MAX else waits.DELIVERY
+
+
+def _ms(passed: timedelta) -> float:
+    return passed / timedelta(milliseconds=1)
+
+
+def _sum(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    return {cause: one.get(cause, 0.0) + other.get(cause, 0.0) for cause in one.keys() | other.keys()}
