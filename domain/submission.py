@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from domain.catalogue import Catalogue, TaskType
 from domain.errors import Flaw, InvalidSubmission, SubmissionTooLarge, UnknownTaskType
+from domain.models import DeclaredModels
 from domain.references import concerns, references
 from schemas.events import TaskSubmitted, derived_uuid
 from schemas.submission import Submission, Work
@@ -29,6 +30,8 @@ class SubmissionDefaults:
 
     timeout_seconds: float = 300.0
     max_retries: int = 3
+    #: The models that are defined at the moment.
+    models: Callable[[], DeclaredModels] = DeclaredModels
 
 
 def submitted(
@@ -47,7 +50,8 @@ def submitted(
     The task id is the sender's `id`, else derived from tenant and idempotency key, else `new_id`.
 
     Raises:
-        InvalidSubmission: it does not fit the shape, its type is unknown, or its payload does not fit the type.
+        InvalidSubmission: it does not fit the shape, its type or its model is unknown, or its payload does not fit
+            the type.
         SubmissionTooLarge: payload and metadata are larger than WRITTEN_BYTES_MAX.
     """
     submission = _parse(document)
@@ -59,6 +63,11 @@ def submitted(
     timeout = submission.timeout if submission.timeout is not None else defaults.timeout_seconds
     retries = submission.max_retries if submission.max_retries is not None else defaults.max_retries
     run_at, deadline_at = _times(submission, at)
+    model, routing_key = submission.model, task_id
+    if task_type.routed_by_model:
+        models = defaults.models()
+        model, routing_key = models.target(submission.model, task_type.resource_class)
+        models.check_fallbacks(submission.fallbacks, task_type.resource_class)
     if task_id in submission.depends_on:
         raise InvalidSubmission([Flaw("/depends_on", "a task cannot depend on itself")])
     return TaskSubmitted(
@@ -66,11 +75,11 @@ def submitted(
         occurred_at=at,
         type=task_type.name,
         resource_class=task_type.resource_class,
-        routing_key=(submission.model or "default") if task_type.routed_by_model else task_id,
+        routing_key=routing_key,
         tenant=submission.tenant,
         priority=submission.priority,
         payload=payload,
-        model=submission.model,
+        model=model,
         timeout_seconds=timeout,
         attempts_max=retries + 1,
         run_at=run_at,
