@@ -27,7 +27,10 @@ class Anything(BaseModel):
 
 
 CATALOGUE = Catalogue(
-    [TaskType("write", "llm", Anything, routed_by_model=True), TaskType("embed", "embedding", Anything, routed_by_model=True)]
+    [
+        TaskType("write", "llm", Anything, routed_by_model=True),
+        TaskType("embed", "embedding", Anything, routed_by_model=True),
+    ]
 )
 
 
