@@ -37,8 +37,8 @@ class LimitRoutes:
         """The paths; see `api.openapi_control` for their description."""
         return [
             resource(PATH, GET=self.list),
-            resource(PATH + "/{scope}/{name}", GET=self.get, PUT=self.set, DELETE=self.lift),
-            resource(TENANTS + "/{name}/weight", GET=self.weight, PUT=self.weigh),
+            resource(PATH + "/{scope}/{name:path}", GET=self.get, PUT=self.set, DELETE=self.lift),
+            resource(TENANTS + "/{name:path}/weight", GET=self.weight, PUT=self.weigh),
         ]
 
     async def list(self, _: Request) -> Response:

@@ -165,7 +165,7 @@ def history_entry_view(entry: HistoryEntry) -> HistoryEntryView:
 
 def json_response(view: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """The view as JSON in UTF-8; a text that is no Unicode (a lone surrogate in a result) keeps its escapes."""
-    document = view.model_dump(mode="python")
+    document = view.model_dump(mode="python", by_alias=True)
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain)
     try:
         body = text.encode()

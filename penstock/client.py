@@ -58,6 +58,26 @@ class Client:
         """Run a task anew that failed, was cancelled or expired."""
         return self._ask("POST", f"/api/v1/tasks/{task_id}/retry")
 
+    def why(self, task_id: str) -> Document:
+        """Why a task waits or waited; `sentence` says it."""
+        return self.get(f"/api/v1/tasks/{task_id}/why")
+
+    def get(self, path: str) -> Document:
+        """What is there."""
+        return self._ask("GET", path)
+
+    def put(self, path: str, body: Mapping[str, object]) -> Document:
+        """What is there now."""
+        return self._ask("PUT", path, json=body)
+
+    def post(self, path: str, body: Mapping[str, object]) -> Document:
+        """What came of it."""
+        return self._ask("POST", path, json=body)
+
+    def delete(self, path: str) -> Document:
+        """What is left."""
+        return self._ask("DELETE", path)
+
     def _ask(self, method: str, path: str, **options: Any) -> Document:
         try:
             response = self._http.request(method, path, **options)

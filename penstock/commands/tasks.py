@@ -26,7 +26,7 @@ TaskId = Annotated[str, typer.Argument(help="The task's id.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (submit, tasks, show, watch, cancel, retry, history):
+    for command in (submit, tasks, show, watch, retry, history):
         app.command(rich_help_panel=PANEL)(command)
 
 
@@ -52,7 +52,7 @@ def submit(
             return
         typer.echo(accepted["task_id"], err=True)
         task = client.task_at_its_end(accepted["task_id"])
-    _print_json(task["result"] if task["status"] == "completed" else task)
+    print_json(task["result"] if task["status"] == "completed" else task)
     raise typer.Exit(0 if task["status"] == "completed" else 1)
 
 
@@ -100,7 +100,7 @@ def tasks(
     with connected(running_system(data, config).api_url) as client:
         answer = client.tasks(status=status, type=task_type, tenant=tenant, page=page, page_size=page_size)
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     else:
         Console().print(task_table(answer))
 
@@ -108,7 +108,7 @@ def tasks(
 def show(task_id: TaskId, data: Data = None, config: Config = None) -> None:
     """Print one task as JSON."""
     with connected(running_system(data, config).api_url) as client:
-        _print_json(client.task(task_id))
+        print_json(client.task(task_id))
 
 
 def watch(
@@ -145,13 +145,6 @@ def _watch_all(client: Client) -> None:
             time.sleep(WATCH_INTERVAL_SECONDS)
 
 
-def cancel(task_id: TaskId, data: Data = None, config: Config = None) -> None:
-    """Cancel a waiting or running task."""
-    with connected(running_system(data, config).api_url) as client:
-        client.cancel(task_id)
-    typer.echo(f"asked for the cancellation of {task_id}")
-
-
 def retry(task_id: TaskId, data: Data = None, config: Config = None) -> None:
     """Run a task anew that failed, was cancelled or expired."""
     with connected(running_system(data, config).api_url) as client:
@@ -164,7 +157,7 @@ def history(task_id: TaskId, as_json: AsJson = False, data: Data = None, config:
     with connected(running_system(data, config).api_url) as client:
         answer = client.history(task_id)
     if as_json:
-        _print_json(answer)
+        print_json(answer)
         return
     events = answer["events"]
     table = Table("at", "event", "run", "attempt", "details", box=None)
@@ -196,5 +189,6 @@ def _status(status: str) -> Text:
     return Text(status, style=STATUS_STYLES.get(status, ""))
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
+    """For scripts and for readers alike."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
