@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
@@ -37,6 +37,10 @@ class Window:
     def entries(self) -> Iterable[Entry]:
         """All that wait, in no order."""
         return self._waiting.values()
+
+    def lanes(self) -> Counter[Lane]:
+        """How many wait for their turn in each lane."""
+        return self._accounts.ledger.waiting()
 
     def get(self, task_id: str) -> Entry | None:
         """The entry of a task that waits here."""

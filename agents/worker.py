@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 from agents.artifacts import ArtifactStore
 from agents.attempts import AttemptRunner
 from agents.command_tail import CommandTail
-from agents.core import CoreConfig, make_core
+from agents.core import Core, CoreConfig, make_core
+from agents.dispatch_status import DispatchStatus
 from agents.dispatcher import STOP_SECONDS_MAX, Dispatcher
 from agents.engines.engines import Engines
 from agents.handlers.registry import Registry
 from agents.handlers.settings import HandlerSettings
 from agents.limits.gates import Gates
+from agents.limits.table import PostgresTable
 from agents.outbox import Outbox
 from agents.owner import Owner
 from agents.recovery import LogRecovery
@@ -51,6 +53,8 @@ class WorkerConfig:
     lag: LagBound = field(default_factory=LagBound)
     patience: Patience = field(default_factory=Patience)
     session_timeout_seconds: float = 10.0
+    #: Where leases are and where the worker says what waits; None: limits hold within this process only.
+    database_url: str | None = None
     #: How long running attempts may go on once the worker was told to stop.
     drain_seconds: float = 3.0
     handlers: HandlerSettings = field(default_factory=HandlerSettings)
@@ -116,7 +120,8 @@ async def _work(
     )
     outbox = Outbox(log)
     commands = CommandTail(config.bootstrap_servers, lambda command: core.owner.wishes.obey(command))
-    gates = Gates(config.resource_class, slots=config.slots)
+    table = None if config.database_url is None else PostgresTable(config.database_url)
+    gates = Gates(config.resource_class, slots=config.slots, table=table)
     core = make_core(
         CoreConfig(
             resource_class=config.resource_class,
@@ -146,6 +151,7 @@ async def _work(
             commands.run(),
             registry_tail.run(),
             gates.run(),
+            _say_status(config, core),
             Relocation(owner, log, config.lag).run(),
             vitals.run(),
             _warm_up(engines, config.resource_class),
@@ -153,6 +159,13 @@ async def _work(
         )
     finally:
         await stream.stop()
+
+
+async def _say_status(config: WorkerConfig, core: Core) -> None:
+    if config.database_url is None:
+        await asyncio.Event().wait()
+    else:
+        await DispatchStatus(config.database_url, config.resource_class, core).run()
 
 
 async def _dispatch(dispatcher: Dispatcher, owner: Owner, registry: RegistryTail) -> None:

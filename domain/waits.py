@@ -9,6 +9,7 @@ takes the difference when it starts. Pure: times are milliseconds on one clock, 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -186,6 +187,10 @@ class Ledger:
         account.waiting -= 1
         if not account.waiting:
             del self._lanes[mark.lane]
+
+    def waiting(self) -> Counter[Lane]:
+        """How many tasks wait in each lane."""
+        return Counter({lane: account.waiting for lane, account in self._lanes.items()})
 
     def _advance(self, now_ms: float) -> None:
         passed = now_ms - self._now
