@@ -148,6 +148,8 @@ def agents_of(resource_class: str) -> Role:
             slots=mine.slots,
             window_size=mine.window_size,
             strategy=mine.strategy,
+            configuration=settings.first_configuration,
+            database_url=addresses(settings)[1],
             retry=RetryPolicy(
                 delay_seconds=settings.retry_delay_seconds, delay_seconds_max=settings.retry_delay_max_seconds
             ),
