@@ -46,11 +46,24 @@ class _Attempt:
     yields: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One time that a task had a slot."""
+
+    task_id: str
+    started_us: int
+    ended_us: int
+    #: `completed`, `failed`, or `yielded` when it gave the slot back and waits again.
+    end: str
+
+
 @dataclass(slots=True)
 class Simulated:
     """What a simulation came to."""
 
     outcomes: list[Outcome] = field(default_factory=list)
+    #: In the order of their ends.
+    turns: list[Turn] = field(default_factory=list)
     #: Moment and task id of each start, in order.
     starts: list[tuple[int, str]] = field(default_factory=list)
 
@@ -108,7 +121,13 @@ class _Simulator:
 
     def _look(self) -> None:
         for late in self._strategy.expired(self._now_ms):
-            life = self._lives.pop(late.task_id)
+            life = self._lives[late.task_id]
+            if life.starts:
+                # What began in time does not expire.
+                life.task = replace(late, deadline_ms=None)
+                self._strategy.push(life.task, self._now_ms)
+                continue
+            del self._lives[late.task_id]
             self._found.outcomes.append(Outcome(life.job, life.first_start_us, None, life.starts))
         while len(self._running) < self._slots:
             task = self._strategy.pop(self._now_ms, lambda head: self._limits.admits(head.lane))
@@ -148,7 +167,7 @@ class _Simulator:
     def _yielding(self, attempt: _Attempt) -> Callable[[], None]:
         def hand_back() -> None:
             life = attempt.life
-            life.served_us += self._over(attempt, complete=False)
+            life.served_us += self._over(attempt, "yielded")
             self._wait_again(life, self._now_us)
             self._strategy.push(life.task, self._now_ms)
 
@@ -159,7 +178,7 @@ class _Simulator:
             return
         life = attempt.life
         done = life.stay + 1 == len(life.job.stays)
-        self._over(attempt, complete=done)
+        self._over(attempt, "completed" if done else "failed")
         if done:
             del self._lives[life.task.task_id]
             self._found.outcomes.append(Outcome(life.job, life.first_start_us, self._now_us, life.starts))
@@ -170,10 +189,9 @@ class _Simulator:
         self._at(due_us, _ARRIVAL, self._arrival(life))
 
     def _wait_again(self, life: _Life, since_us: int) -> None:
-        # What began in time does not expire.
-        life.task = replace(life.task, queued_ms=since_us // 1000, deadline_ms=None)
+        life.task = replace(life.task, queued_ms=since_us // 1000)
 
-    def _over(self, attempt: _Attempt, *, complete: bool) -> int:
+    def _over(self, attempt: _Attempt, end: str) -> int:
         """The attempt gives its slot back; the microseconds that it had it."""
         task, stay = attempt.life.task, attempt.life.job.stays[attempt.life.stay]
         del self._running[task.task_id]
@@ -181,7 +199,8 @@ class _Simulator:
             self._strategy.reopen(lane)
         took_us = self._now_us - attempt.started_us
         tokens = None if stay.tokens is None else stay.tokens * took_us / max(stay.service_us, 1)
-        self._strategy.ended(task, Usage(took_us / MICROSECONDS, tokens, complete))
+        self._strategy.ended(task, Usage(took_us / MICROSECONDS, tokens, end == "completed"))
+        self._found.turns.append(Turn(task.task_id, attempt.started_us, self._now_us, end))
         return took_us
 
 
