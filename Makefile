@@ -71,16 +71,25 @@ docs: ## Write the generated documents anew
 	@for module in $(DOCUMENTS); do $(BIN)/python -m $$module $(CHECK) || exit 1; done
 
 .PHONY: bench
-bench: install ## Measure tasks a second and idle latency of the whole path
-	$(BIN)/python -m benchmarks
+bench: install peers ## Measure the whole path and other task queues; writes docs/performance.md's table. BENCH="--help" says what else
+	$(BIN)/python -m benchmarks --backlog 100000 --document docs/performance.md $(BENCH)
+
+.PHONY: peers
+peers: .venv-bench/.installed ## Install Dramatiq and Celery, for `make bench` alone, in an environment of their own
+
+.venv-bench/.installed: requirements-bench.lock | install
+	$(PYTHON) -m venv .venv-bench
+	$(BIN)/uv pip install --quiet --python .venv-bench/bin/python --no-deps --require-hashes -r requirements-bench.lock
+	@touch $@
 
 .PHONY: lock
 lock: install ## Resolve requirements.lock anew, and the lock of Kafka's jars
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --extra llm --extra subtitles --extra demo-models --extra dev --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file requirements.lock
 	echo uv | $(BIN)/uv pip compile - --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file requirements-bootstrap.lock
+	$(BIN)/uv pip compile benchmarks/peers/requirements.in --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file requirements-bench.lock
 	$(BIN)/python -m penstock.embedded.jars > penstock/embedded/kafka-jars.lock.new && mv penstock/embedded/kafka-jars.lock.new penstock/embedded/kafka-jars.lock
 
 .PHONY: clean
 clean: ## Remove the environment and all caches; data folders stay
-	rm -rf $(VENV) build ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-bench build ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,6 +11,7 @@ from typing import TypedDict
 import aiohttp
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from benchmarks.results import Results
 from streams.admin import ensure_topics
 from streams.topics import FOREVER_MS, INTAKE, Topic
 
@@ -18,10 +19,11 @@ NOOP = {"type": "custom", "payload": {"function": "noop", "args": {}}}
 #: Callers that submit over HTTP at a time.
 CALLERS = 32
 FINISH_SECONDS_MAX = 300.0
+POLL_SECONDS = 0.05
 
 
 class Throughput(TypedDict):
-    """From the first submission to the last readable result."""
+    """From the first submission to the last result, read back from the log and counted by the read API."""
 
     tasks: int
     submit_seconds: float
@@ -112,58 +114,72 @@ async def idle_latency(api_url: str, samples: int) -> Latency:
     }
 
 
-async def throughput_http(api_url: str, tasks: int) -> Throughput:
-    """Many callers POST; done when the read API counts every one as completed."""
-    tenant = f"bench-{uuid.uuid4().hex[:8]}"
-    async with aiohttp.ClientSession(
-        api_url, raise_for_status=True, connector=aiohttp.TCPConnector(limit=CALLERS)
-    ) as http:
+async def throughput_http(bootstrap_servers: str, api_url: str, tasks: int) -> Throughput:
+    """Many callers POST; done when every result was read and the read API counts every task as completed."""
+    async with (
+        aiohttp.ClientSession(
+            api_url, raise_for_status=True, connector=aiohttp.TCPConnector(limit=CALLERS + 1)
+        ) as http,
+        Results(bootstrap_servers) as results,
+    ):
+        before = await _completed(http)
 
-        async def caller(share: int) -> None:
+        async def caller(share: int) -> list[str]:
+            task_ids = []
             for _ in range(share):
-                async with http.post("/api/v1/tasks", json=NOOP | {"tenant": tenant}) as response:
-                    await response.read()
+                async with http.post("/api/v1/tasks", json=NOOP) as response:
+                    task_ids.append((await response.json())["task_id"])
+            return task_ids
 
         begun = time.perf_counter()
         shares = [tasks // CALLERS + (number < tasks % CALLERS) for number in range(CALLERS)]
-        await asyncio.gather(*(caller(share) for share in shares))
+        lists = await asyncio.gather(*(caller(share) for share in shares))
         submit_seconds = time.perf_counter() - begun
-        return await _finished(http, tenant, tasks, begun, submit_seconds)
+        await _finished(http, results, {task_id for ids in lists for task_id in ids}, before)
+        return _throughput(tasks, submit_seconds, time.perf_counter() - begun)
 
 
 async def throughput_log(bootstrap_servers: str, api_url: str, tasks: int) -> Throughput:
-    """One foreign producer writes JSON to tasks-intake; done when the read API counts every one as completed."""
-    tenant = f"bench-{uuid.uuid4().hex[:8]}"
-    value = json.dumps(NOOP | {"tenant": tenant}).encode()
+    """One foreign producer writes JSON to tasks-intake; done as in `throughput_http`."""
+    prefix = f"bench-{uuid.uuid4().hex[:8]}"
+    task_ids = [f"{prefix}-{number}" for number in range(tasks)]
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", enable_idempotence=True)
     await producer.start()
-    async with aiohttp.ClientSession(api_url, raise_for_status=True) as http:
+    async with aiohttp.ClientSession(api_url, raise_for_status=True) as http, Results(bootstrap_servers) as results:
         try:
+            before = await _completed(http)
             begun = time.perf_counter()
-            futures = [await producer.send(INTAKE, value, key=str(number).encode()) for number in range(tasks)]
+            futures = [
+                await producer.send(INTAKE, json.dumps(NOOP | {"id": task_id}).encode(), key=task_id.encode())
+                for task_id in task_ids
+            ]
             await asyncio.gather(*futures)
             submit_seconds = time.perf_counter() - begun
-            return await _finished(http, tenant, tasks, begun, submit_seconds)
+            await _finished(http, results, set(task_ids), before)
+            return _throughput(tasks, submit_seconds, time.perf_counter() - begun)
         finally:
             await producer.stop()
 
 
-async def _finished(
-    http: aiohttp.ClientSession, tenant: str, tasks: int, begun: float, submit_seconds: float
-) -> Throughput:
+async def _finished(http: aiohttp.ClientSession, results: Results, task_ids: set[str], before: int) -> None:
     async with asyncio.timeout(FINISH_SECONDS_MAX):
-        while True:
-            query: dict[str, str | int] = {"tenant": tenant, "status": "completed", "page_size": 1}
-            async with http.get("/api/v1/tasks", params=query) as response:
-                if (await response.json())["total"] >= tasks:
-                    break
-            await asyncio.sleep(0.05)
-    total = time.perf_counter() - begun
+        await results.read(task_ids)
+        while await _completed(http) < before + len(task_ids):  # noqa: ASYNC110 - the count is another process's
+            await asyncio.sleep(POLL_SECONDS)
+
+
+async def _completed(http: aiohttp.ClientSession) -> int:
+    """Tasks of the whole system that have ended well, by the read API."""
+    async with http.get("/api/v1/tasks", params={"status": "completed", "page_size": 1}) as response:
+        return int((await response.json())["total"])
+
+
+def _throughput(tasks: int, submit_seconds: float, total_seconds: float) -> Throughput:
     return {
         "tasks": tasks,
         "submit_seconds": round(submit_seconds, 3),
-        "total_seconds": round(total, 3),
-        "tasks_per_second": round(tasks / total, 1),
+        "total_seconds": round(total_seconds, 3),
+        "tasks_per_second": round(tasks / total_seconds, 1),
     }
 
 
