@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from agents.context import TaskContext
-from agents.engines.text import Delta, Generation, TextRequest
+from agents.engines.text import Begun, Delta, Generation, TextModel, TextRequest
+from agents.engines.yielding import Yielded
 
 #: Pieces of text are sent together, at most so often: a record for each token would be more than the text is worth.
 DELTA_SECONDS = 0.05
@@ -48,24 +51,65 @@ def completion_mode(ctx: TaskContext) -> bool:
 async def generate(ctx: TaskContext, request: TextRequest) -> Generation:
     """What the task's model writes; its text is shown as it grows.
 
+    A local model hands its slot back between two tokens where others need it, and goes on there later: at temperature 0
+    the text is what it would have been. A call to a remote model cannot be gone on with, so it is not interrupted.
+
     Raises:
         TaskError: as the engine says.
     """
     model = ctx.engines.text_models.get(ctx.model).text
     batch = DeltaBatch(ctx)
+    if model.resumable:
+        generation = await _generate_in_parts(ctx, model, request, batch)
+    else:
+        ctx.not_preemptible()
+        generation = await model.generate(request, lambda delta: batch.add(delta.text))
+    await batch.flush()
+    ctx.used(**{name: number for name, number in _usage(generation).items() if number is not None})
+    return generation
+
+
+async def _generate_in_parts(ctx: TaskContext, model: TextModel, request: TextRequest, batch: DeltaBatch) -> Generation:
+    begun = _begun(ctx)
+    pieces, tokens = [begun.text] if begun is not None else [], list[int]()
 
     async def hear(delta: Delta) -> None:
-        await batch.add(delta.text)
+        if delta.text:
+            pieces.append(delta.text)
+            await batch.add(delta.text)
+        # They come from the first one on. Each part adds at least one, however short the slices of time are.
+        tokens.extend(delta.tokens)
+        if begun is None or len(tokens) > len(begun.tokens):
+            await ctx.checkpoint({"model": ctx.model, "pieces": pieces, "tokens": tokens})
 
-    generation = await model.generate(request, hear)
-    await batch.flush()
-    return generation
+    try:
+        return await model.generate(replace(request, begun=begun), hear)
+    except Yielded:
+        # Whoever goes on counts all of this as heard.
+        await batch.flush()
+        raise
+
+
+def _begun(ctx: TaskContext) -> Begun | None:
+    """The text so far, if it was written by the same model: another one counts its tokens in another way."""
+    state: Any = ctx.checkpointed
+    if not isinstance(state, Mapping) or state.get("model") != ctx.model or not state.get("tokens"):
+        return None
+    return Begun(text="".join(state["pieces"]), tokens=list(state["tokens"]))
 
 
 def as_result(generation: Generation, text: str) -> Mapping[str, object]:
     """The result that every language handler gives, with the text as the caller should see it."""
-    usage = {
+    return {
+        "text": text,
+        "model": generation.model,
+        "usage": _usage(generation),
+        "finish_reason": generation.finish_reason,
+    }
+
+
+def _usage(generation: Generation) -> dict[str, int | None]:
+    return {
         "prompt_tokens": generation.usage.prompt_tokens,
         "completion_tokens": generation.usage.completion_tokens,
     }
-    return {"text": text, "model": generation.model, "usage": usage, "finish_reason": generation.finish_reason}

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from agents.engines.pool import check_reachable
-from domain.catalogue import Catalogue, TaskType
+from domain.catalogue import Catalogue, TaskType, TokenNeed
 from domain.errors import PenstockError, UnknownTaskType
 
 ENTRY_POINT_GROUP = "penstock.handlers"
@@ -97,13 +97,15 @@ class Registry:
         description: str = "",
         routed_by_model: bool | None = None,
         preemptible: bool = False,
+        tokens: Callable[[Any], TokenNeed] | None = None,
         heartbeat_timeout_seconds: float | None = None,
     ) -> Callable[[F], F]:
         """Register the decorated function as the handler of a task type.
 
         Without a description the first line of the function's docstring is taken; unless said otherwise, work of
         the class llm is routed by its model. `preemptible` promises that the function calls `ctx.checkpoint` every few
-        seconds, so that it can be asked for its slot; `heartbeat_timeout_seconds` that it gives a sign of life
+        seconds, so that it can be asked for its slot; `tokens` gives the most that a payload may use, where limits
+        and fairness go by tokens; `heartbeat_timeout_seconds` that it gives a sign of life
         (`ctx.heartbeat`, `progress` or `checkpoint`) at least so often.
 
         Raises:
@@ -120,6 +122,7 @@ class Registry:
                 description=description or (inspect.getdoc(function) or "").partition("\n")[0],
                 routed_by_model=resource_class == "llm" if routed_by_model is None else routed_by_model,
                 preemptible=preemptible,
+                tokens=tokens,
             )
             handler = Handler(
                 task_type=task_type, function=function, heartbeat_timeout_seconds=heartbeat_timeout_seconds

@@ -11,7 +11,9 @@ from agents.engines.text import TextRequest
 from agents.handlers import prompts
 from agents.handlers.generating import as_result, completion_mode, generate
 from agents.handlers.registry import handler
+from domain.catalogue import TokenNeed
 from domain.errors import TaskError
+from domain.tokens import call_need
 
 #: More tokens than words: three for two in European languages, and some to spare.
 TOKENS_PER_WORD = 2
@@ -28,7 +30,11 @@ class SummarizationPayload(BaseModel):
     max_words: int = Field(default=60, ge=5, le=1000, description="Most words of the summary")
 
 
-@handler("summarization", resource_class="llm", payload=SummarizationPayload)
+def _tokens(payload: SummarizationPayload) -> TokenNeed:
+    return call_need([payload.text], payload.max_words * TOKENS_PER_WORD)
+
+
+@handler("summarization", resource_class="llm", payload=SummarizationPayload, tokens=_tokens, preemptible=True)
 async def summarization(payload: SummarizationPayload, ctx: TaskContext) -> Mapping[str, object]:
     """Summarize a text."""
     tokens = payload.max_words * TOKENS_PER_WORD

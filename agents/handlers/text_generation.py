@@ -12,6 +12,8 @@ from agents.engines.text import Message, TextRequest
 from agents.handlers import prompts
 from agents.handlers.generating import as_result, completion_mode, generate
 from agents.handlers.registry import handler
+from domain.catalogue import TokenNeed
+from domain.tokens import call_need
 
 
 class ChatMessage(BaseModel):
@@ -48,7 +50,13 @@ class TextGenerationPayload(BaseModel):
         return self
 
 
-@handler("text-generation", resource_class="llm", payload=TextGenerationPayload)
+def _tokens(payload: TextGenerationPayload) -> TokenNeed:
+    return call_need(
+        [payload.prompt or "", *(message.content for message in payload.messages or ())], payload.max_tokens
+    )
+
+
+@handler("text-generation", resource_class="llm", payload=TextGenerationPayload, tokens=_tokens, preemptible=True)
 async def text_generation(payload: TextGenerationPayload, ctx: TaskContext) -> Mapping[str, object]:
     """Write text from a prompt or a conversation."""
     messages = [Message(role=message.role, content=message.content) for message in payload.messages or ()]

@@ -11,7 +11,9 @@ from agents.engines.text import TextRequest
 from agents.handlers import prompts
 from agents.handlers.generating import as_result, completion_mode, generate
 from agents.handlers.registry import handler
+from domain.catalogue import TokenNeed
 from domain.errors import TaskError
+from domain.tokens import call_need
 
 #: A translation needs at most so many tokens for each character; scripts of many bytes a character come near it.
 TOKENS_PER_CHARACTER = 1
@@ -30,12 +32,20 @@ class TranslationPayload(BaseModel):
     target_language: str = Field(min_length=2, max_length=40)
 
 
-@handler("translation", resource_class="llm", payload=TranslationPayload)
+def _tokens_max(payload: TranslationPayload) -> int:
+    return min(max(len(payload.text) * TOKENS_PER_CHARACTER, TOKENS_MIN), TOKENS_MAX)
+
+
+def _tokens(payload: TranslationPayload) -> TokenNeed:
+    return call_need([payload.text], _tokens_max(payload))
+
+
+@handler("translation", resource_class="llm", payload=TranslationPayload, tokens=_tokens, preemptible=True)
 async def translation(payload: TranslationPayload, ctx: TaskContext) -> Mapping[str, object]:
     """Translate a text from one language into another."""
     source = prompts.language_name(payload.source_language)
     target = prompts.language_name(payload.target_language)
-    tokens = min(max(len(payload.text) * TOKENS_PER_CHARACTER, TOKENS_MIN), TOKENS_MAX)
+    tokens = _tokens_max(payload)
     if completion_mode(ctx):
         prompt = prompts.translation_prompt(payload.text, source, target)
         request = TextRequest(prompt=prompt, stop=["\n"], model=ctx.model, max_tokens=tokens, temperature=0.0)
