@@ -9,8 +9,9 @@ from __future__ import annotations
 from domain import holds, waits
 from domain.explanation import Circumstances, Explanation, seconds_to, stopped, until_resumed, waited
 from domain.place import Place
-from domain.spoken import counted, duration, listed, moment
+from domain.spoken import counted, duration, listed, moment, one_line
 from domain.states import TaskStatus
+from domain.task import TaskState
 
 
 def explain(about: Circumstances) -> Explanation:
@@ -49,13 +50,15 @@ def _held(about: Circumstances) -> Explanation:
         case holds.RUN_AT | "":
             return Explanation(sentence=f"It is held until {when}.", cause=cause, estimate_seconds=estimate)
         case _:
-            return Explanation(sentence=f"It is held until {when} ({reason}).", cause=cause, estimate_seconds=estimate)
+            return Explanation(
+                sentence=f"It is held until {when} ({one_line(reason)}).", cause=cause, estimate_seconds=estimate
+            )
 
 
 def _retry(about: Circumstances) -> Explanation:
     state = about.state
     attempts = f"attempt {state.attempt + 1}"
-    why = f", since attempt {state.attempt} failed with {state.error_code}: {state.error_detail}".rstrip(": ")
+    why = f", since attempt {state.attempt} failed with {_error(state)}"
     if state.due_at is None:
         return Explanation(sentence=f"It waits for {attempts}{why}.", cause=waits.BACKOFF)
     left = seconds_to(state.due_at, about.now)
@@ -74,10 +77,10 @@ def _running(about: Circumstances) -> Explanation:
 def _ended(about: Circumstances) -> Explanation:
     state = about.state
     if state.status is TaskStatus.REJECTED:
-        return Explanation(sentence=stopped(f"It was rejected with {state.error_code}: {state.error_detail}"))
+        return Explanation(sentence=stopped(f"It was rejected with {_error(state)}"))
     how = {
         TaskStatus.COMPLETED: "It completed",
-        TaskStatus.FAILED: f"It failed with {state.error_code}: {state.error_detail}".rstrip(".: "),
+        TaskStatus.FAILED: f"It failed with {_error(state)}",
         TaskStatus.CANCELLED: "It was cancelled",
         TaskStatus.EXPIRED: "It expired, since its deadline passed before it could start",
     }[state.status or TaskStatus.COMPLETED]
@@ -112,3 +115,8 @@ def _class(about: Circumstances) -> str:
 def _after(about: Circumstances) -> str:
     """What it waited for, where that was recorded."""
     return f", after it waited {waited(about.waited_ms)}" if any(about.waited_ms.values()) else ""
+
+
+def _error(state: TaskState) -> str:
+    """Why an attempt failed, without a full stop of its own."""
+    return one_line(f"{state.error_code or 'an error'}: {state.error_detail or ''}").rstrip(". :")

@@ -10,7 +10,7 @@ from domain import waits
 from domain.configuration import Configuration, Pause
 from domain.dispatch_status import Dispatcher
 from domain.line import Line
-from domain.spoken import duration, listed, moment
+from domain.spoken import duration, listed, moment, one_line
 from domain.task import TaskState
 
 #: A wait for this cause, as a sentence puts it.
@@ -83,7 +83,7 @@ def until_resumed(scope: str, name: str, pause: Pause | None, now: datetime) -> 
     if pause is None:
         return f"It waits until {scope} {name} is resumed."
     by = f" by {pause.paused_by}" if pause.paused_by else ""
-    why = f": {pause.reason}" if pause.reason != "requested" else ""
+    why = f": {one_line(pause.reason)}" if pause.reason != "requested" else ""
     return stopped(
         f"It waits until {scope} {name} is resumed, which was paused{by} at {moment(pause.paused_at, now)}{why}"
     )

@@ -42,6 +42,12 @@ def listed(items: Sequence[str], most: int = 3) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
+def one_line(text: str, characters_max: int = 300) -> str:
+    """A foreign text, which may have lines and no end, as a part of a sentence."""
+    words = " ".join(text.split())
+    return words if len(words) <= characters_max else f"{words[:characters_max]}..."
+
+
 def counted(number: int, noun: str) -> str:
     """`1 slot`, `2 slots`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
