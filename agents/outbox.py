@@ -15,6 +15,8 @@ from typing import Any, Protocol
 from schemas.events import LifecycleEvent
 from streams.log import LogUnavailable
 
+#: How often a worker that has stood still looks whether it is still a member.
+DOUBT_SECONDS = 0.05
 #: Facts of one batch: bounds the time that one batch holds back the next.
 BATCH_FACTS_MAX = 500
 RETRY_SECONDS = 0.5
@@ -54,10 +56,14 @@ class FactLog(Protocol):
 
 
 class Outbox:
-    """Appends facts in the order in which they were put."""
+    """Appends facts in the order in which they were put.
 
-    def __init__(self, log: FactLog) -> None:
-        self._log = log
+    While it is not `certain` that the shards are this worker's, nothing is sent, and nothing is done because of what
+    was acknowledged: a worker that stood still must not start what its successor has.
+    """
+
+    def __init__(self, log: FactLog, certain: Callable[[], bool] = _always) -> None:
+        self._log, self._certain = log, certain
         self._waiting: list[Outgoing] = []
         self._sending: list[Outgoing] = []
         self._wake = asyncio.Event()
@@ -97,6 +103,9 @@ class Outbox:
             await self._open.wait()
             self._wake.clear()
             while self._waiting and self._open.is_set():
+                if not self._certain():
+                    await asyncio.sleep(DOUBT_SECONDS)
+                    continue
                 self._sending, self._waiting = self._waiting[:BATCH_FACTS_MAX], self._waiting[BATCH_FACTS_MAX:]
                 self._landed.clear()
                 if not await self._send():
@@ -141,6 +150,10 @@ class Outbox:
             return False
         if not await self._acknowledged(futures):
             return False
+        self._landed.set()
+        while not (self._open.is_set() and self._certain()):
+            await self._open.wait()
+            await asyncio.sleep(DOUBT_SECONDS)
         sent, self._sending = self._sending, []
         self.excuse()
         for outgoing in sent:

@@ -74,8 +74,7 @@ class Owner:
         self.entries: dict[str, Entry] = {}
         self.frontiers: dict[Band, AckFrontier] = {}
         self.epoch = 0
-        #: Whether this worker may start attempts: it owns its shards and has recovered them.
-        self.settled = False
+        self._recovery_ended = False
         self._group, self._stream, self._outbox, self._window = group, stream, outbox, window
         self._accounts, self._router = accounts, router or NoRouter()
         self.wishes = Wishes(self, window)
@@ -95,9 +94,14 @@ class Owner:
         self._next_runs: dict[str, tuple[ShardRecord, TaskSubmitted]] = {}
         self._log = logging.getLogger(__name__)
 
+    @property
+    def settled(self) -> bool:
+        """Whether this worker may start attempts: it has recovered its shards, and certainly still owns them."""
+        return self._recovery_ended and self._stream.in_session
+
     async def revoked(self) -> None:
         """See `ShardOwner.revoked`."""
-        self.settled = False
+        self._recovery_ended = False
         self._revocations += 1
         self._accounts.ledger.freeze(_now_ms())
         await self._outbox.freeze(REVOKE_SECONDS_MAX)
@@ -136,7 +140,7 @@ class Owner:
         self._commands_from(recovered.since_ms)
         self._outbox.thaw()
         self._accounts.ledger.thaw(_now_ms())
-        self.settled = True
+        self._recovery_ended = True
         self._wake()
         self._log.info(
             "owns shards %s of class %s, epoch %d", sorted(ownership.shards), self._group.resource_class, self.epoch

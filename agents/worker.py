@@ -118,7 +118,7 @@ async def _work(
         log=log,
         retry=config.retry,
     )
-    outbox = Outbox(log)
+    outbox = Outbox(log, certain=lambda: stream.in_session)
     commands = CommandTail(config.bootstrap_servers, lambda command: core.owner.wishes.obey(command))
     table = None if config.database_url is None else PostgresTable(config.database_url)
     gates = Gates(config.resource_class, slots=config.slots, table=table)

@@ -15,11 +15,20 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.types import TP
 
+from streams.session import Session
+
 _log = logging.getLogger(__name__)
 
 
 class ShardConsumerThread(AIOKafkaConsumerThread):
     """Commits what is still owned. A commit that fails is made up for by the next one, or by a redelivery."""
+
+    session: Session
+
+    async def on_start(self) -> None:
+        """Signs of life are noted from the first one on."""
+        await super().on_start()
+        self.session.watch(self._ensure_consumer()._coordinator)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         assigned = self.assignment()
@@ -38,8 +47,13 @@ class ShardConsumerThread(AIOKafkaConsumerThread):
         return True
 
 
-class ShardConsumer(Consumer):
-    """Faust's consumer with commits of ours."""
+def consumer_of(session: Session) -> type[Consumer]:
+    """Faust's consumer with commits of ours, and with its signs of life noted in the session."""
 
-    def _new_consumer_thread(self) -> ShardConsumerThread:
-        return ShardConsumerThread(self, loop=self.loop, beacon=self.beacon)
+    class ShardConsumer(Consumer):
+        def _new_consumer_thread(self) -> ShardConsumerThread:
+            thread = ShardConsumerThread(self, loop=self.loop, beacon=self.beacon)
+            thread.session = session
+            return thread
+
+    return ShardConsumer

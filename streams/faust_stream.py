@@ -18,7 +18,8 @@ from faust.types import TP, EventT
 
 from streams import header_names
 from streams.assignor import ShardAssignor
-from streams.faust_commits import ShardConsumer
+from streams.faust_commits import consumer_of
+from streams.session import Session
 from streams.shard_stream import POLL_RECORDS_MAX, GroupMembership, Ownership, ShardOwner, ShardRecord
 
 #: Faust's poll limit is client-side only, and leaving the group is no cure for full bands: the watchdog judges instead.
@@ -33,6 +34,7 @@ class FaustShardStream:
         #: Faust makes a folder for tables, which we have none of; it must not appear wherever the worker was started.
         self._folder = TemporaryDirectory(prefix="penstock-faust-")
         self._app = _make_app(membership, self._folder.name)
+        self._session = Session(membership.session_timeout_seconds)
         self._owner: ShardOwner | None = None
         self._recovering = False
         self._log = logging.getLogger(__name__)
@@ -48,7 +50,8 @@ class FaustShardStream:
         self._app.on_partitions_revoked.connect(self._on_revoked, weak=False)
         self._app.on_rebalance_complete.connect(self._on_rebalance_complete, weak=False)
         self._app.finalize()
-        self._app.transport.Consumer = ShardConsumer  # type: ignore[misc]  # for this app's transport alone
+        # For this app's transport alone.
+        self._app.transport.Consumer = consumer_of(self._session)  # type: ignore[misc]  # a variable of the instance
         await self._app.start()
 
     async def stop(self) -> None:
@@ -66,6 +69,10 @@ class FaustShardStream:
     @property
     def member(self) -> bool:
         return self._recovering or bool(self._app.flow_control.is_active())
+
+    @property
+    def in_session(self) -> bool:
+        return self._session.certain
 
     def full(self, topic: str, shard: int) -> None:
         self._app.consumer.on_buffer_full(TP(topic, shard))

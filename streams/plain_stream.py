@@ -12,6 +12,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
 from streams import header_names
+from streams.session import Session
 from streams.shard_stream import POLL_RECORDS_MAX, GroupMembership, Ownership, ShardOwner, ShardRecord
 
 
@@ -31,6 +32,7 @@ class PlainShardStream:
             max_poll_records=POLL_RECORDS_MAX,
             max_poll_interval_ms=2_000_000_000,
         )
+        self._session = Session(membership.session_timeout_seconds)
         self._owner: ShardOwner | None = None
         self._generation = -1
         self._acked: dict[TopicPartition, int] = {}
@@ -44,6 +46,7 @@ class PlainShardStream:
         self._owner = owner
         header_names.tolerate_any()
         await self._consumer.start()
+        self._session.watch(self._consumer._coordinator)  # aiokafka tells nobody of its heartbeats
         self._consumer.subscribe(list(self._membership.topics), listener=_Listener(self))
         self._tasks = [asyncio.create_task(self._poll()), asyncio.create_task(self._commit_regularly())]
 
@@ -68,6 +71,10 @@ class PlainShardStream:
     @property
     def member(self) -> bool:
         return self._rebalanced.is_set()
+
+    @property
+    def in_session(self) -> bool:
+        return self._session.certain
 
     def full(self, topic: str, shard: int) -> None:
         partition = TopicPartition(topic, shard)

@@ -96,6 +96,13 @@ class ShardStream(Protocol):
     def member(self) -> bool:
         """Whether the group counts this process as a member at present."""
 
+    @property
+    def in_session(self) -> bool:
+        """Whether this process's own clock rules out that the group has given its shards away.
+
+        False for one that stood still for as long as a session lasts, before it hears of it from the broker.
+        """
+
     def full(self, topic: str, shard: int) -> None:
         """Hand out no more of this topic and shard; what is already fetched may still come."""
 

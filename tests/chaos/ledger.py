@@ -6,13 +6,17 @@ file opened for appending, so whoever is killed leaves whole lines.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import os
 import time
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from agents.context import Attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,33 @@ def note(path: str, **line: object) -> None:
         os.write(file, json.dumps(said, separators=(",", ":")).encode() + b"\n")
     finally:
         os.close(file)
+
+
+class Noted:
+    """Notes begin and end of one execution."""
+
+    def __init__(self, path: str, attempt: Attempt, worker: int) -> None:
+        self.execution = uuid.uuid4().hex
+        self._path = path
+        note(
+            path,
+            what="begin",
+            execution=self.execution,
+            task=attempt.task_id,
+            attempt=attempt.attempt,
+            epoch=attempt.epoch,
+            worker=worker,
+        )
+
+    def __enter__(self) -> Noted:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.end("returned" if kind is None else "stopped" if kind is asyncio.CancelledError else "raised")
+
+    def end(self, how: str) -> None:
+        """The execution is over."""
+        note(self._path, what=how, execution=self.execution)
 
 
 def read(path: Path) -> list[Execution]:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import time
-import uuid
 from collections.abc import Mapping
 from typing import Literal
 
@@ -15,7 +14,7 @@ from pydantic import BaseModel
 from agents.context import Attempt, ProcessContext, TaskContext
 from agents.handlers.registry import handler
 from domain.errors import TaskError
-from tests.chaos.ledger import note
+from tests.chaos.ledger import Noted
 
 CLASS = "chaos"
 
@@ -29,38 +28,10 @@ class Work(BaseModel):
     then: Literal["return", "fail", "fail_once", "die_once"] = "return"
 
 
-class _Noted:
-    """Notes begin and end of one execution."""
-
-    def __init__(self, work: Work, attempt: Attempt, worker: int) -> None:
-        self.execution = uuid.uuid4().hex
-        self._path = work.ledger
-        note(
-            self._path,
-            what="begin",
-            execution=self.execution,
-            task=attempt.task_id,
-            attempt=attempt.attempt,
-            epoch=attempt.epoch,
-            worker=worker,
-        )
-
-    def __enter__(self) -> _Noted:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        how = "returned" if kind is None else "stopped" if kind is asyncio.CancelledError else "raised"
-        self.end(how)
-
-    def end(self, how: str) -> None:
-        """The execution is over."""
-        note(self._path, what=how, execution=self.execution)
-
-
 @handler("chaos", resource_class=CLASS, payload=Work)
 async def chaos(work: Work, ctx: TaskContext) -> Mapping[str, object]:
     """Work on the worker's own event loop."""
-    with _Noted(work, ctx, os.getpid()) as noted:
+    with Noted(work.ledger, ctx, os.getpid()) as noted:
         await asyncio.sleep(work.seconds)
         if work.then == "die_once" and ctx.attempt == 1:
             noted.end("died")
@@ -72,7 +43,7 @@ async def chaos(work: Work, ctx: TaskContext) -> Mapping[str, object]:
 @handler("chaos-process", resource_class=CLASS, payload=Work)
 def chaos_process(work: Work, ctx: ProcessContext) -> Mapping[str, object]:
     """Work in an engine process."""
-    with _Noted(work, ctx, os.getppid()) as noted:
+    with Noted(work.ledger, ctx, os.getppid()) as noted:
         time.sleep(work.seconds)
         _fail(work, ctx)
     return {"execution": noted.execution}

@@ -64,6 +64,8 @@ class MemoryStream:
         self.owner: ShardOwner
         self.generation = -1
         self.stopped_bands: set[Band] = set()
+        #: Whether its process has been awake for as long as its session lasts.
+        self.awake = True
         #: Bands that were ever reported full.
         self.ever_full: set[Band] = set()
         self._next: dict[Band, int] = {}
@@ -90,6 +92,11 @@ class MemoryStream:
     def member(self) -> bool:
         """See `ShardStream.member`."""
         return self in self._group.assignment
+
+    @property
+    def in_session(self) -> bool:
+        """See `ShardStream.in_session`."""
+        return self.awake
 
     def full(self, topic: str, shard: int) -> None:
         """See `ShardStream.full`."""

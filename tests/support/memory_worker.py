@@ -183,7 +183,7 @@ async def worker(
         retry=retry or RetryPolicy(delay_seconds=0.0),
     )
     stream = MemoryStream(world.group)
-    outbox = Outbox(world.log)
+    outbox = Outbox(world.log, certain=lambda: stream.in_session)
     rewinds: list[int] = []
     choice = strategy if isinstance(strategy, StrategyChoice) else StrategyChoice(strategy)
     config = CoreConfig(

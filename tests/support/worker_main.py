@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from pydantic import BaseModel
@@ -22,6 +23,7 @@ from agents.relocation import LagBound
 from agents.worker import WorkerConfig, run_worker
 from domain.errors import TaskError
 from domain.retry import RetryPolicy
+from tests.chaos.ledger import Noted
 
 
 class StepPayload(BaseModel):
@@ -30,11 +32,14 @@ class StepPayload(BaseModel):
     seconds: float = 0.0
     #: `return`, `die` with the whole worker, or `later`: fail once, and ask for an hour's patience.
     then: str = "return"
+    #: The file in which each execution is noted; none where it is empty.
+    ledger: str = ""
 
 
 async def step(payload: StepPayload, ctx: TaskContext) -> Mapping[str, object]:
     """Do as the payload says."""
-    await asyncio.sleep(payload.seconds)
+    with Noted(payload.ledger, ctx, os.getpid()) if payload.ledger else nullcontext():
+        await asyncio.sleep(payload.seconds)
     if payload.then == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if payload.then == "later" and ctx.attempt == 1:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from agents import dispatcher
+from agents import outbox as module_of_outbox
 from agents.relocation import LagBound
 from domain.retry import RetryPolicy
 from domain.states import TaskStatus
@@ -170,6 +171,23 @@ async def test_a_recovery_that_ends_behind_the_next_barrier_thaws_nothing() -> N
         for _ in range(20):
             await asyncio.sleep(0)
         assert not world.log.facts()
+
+
+async def test_a_worker_that_stood_still_starts_nothing_until_it_is_certain_that_its_shards_are_its_own() -> None:
+    world = World()
+    async with worker(world, slots=1) as w:
+        await world.group.rebalance({w.stream: ALL})
+        await world.submit("running", "wait")
+        await world.submit("next")
+        await until(lambda: world.script.running)
+        w.stream.awake = False
+        world.script.let_go("running")
+        await asyncio.sleep(3 * module_of_outbox.DOUBT_SECONDS)
+        assert world.script.started == ["running"]
+        assert world.log.types("running") == ["started"]
+        w.stream.awake = True
+        await until(lambda: world.lag == 0)
+    assert world.log.types("next") == ["started", "completed"]
 
 
 async def test_a_zombie_never_changes_what_its_successor_wrote() -> None:

@@ -14,8 +14,8 @@ from tests.support.memory_worker import until
 
 
 @asynccontextmanager
-async def outbox_of(log: MemoryLog) -> AsyncIterator[Outbox]:
-    outbox = Outbox(log)
+async def outbox_of(log: MemoryLog, certain: Callable[[], bool] = lambda: True) -> AsyncIterator[Outbox]:
+    outbox = Outbox(log, certain)
     outbox.thaw()
     running = asyncio.create_task(outbox.run())
     try:
@@ -171,3 +171,35 @@ async def test_a_stall_is_counted_from_the_first_fact_that_waits() -> None:
         log.release()
         await outbox.drained()
         assert outbox.stalled_seconds() == 0.0
+
+
+async def test_a_worker_in_doubt_sends_nothing() -> None:
+    log, certain = MemoryLog(), asyncio.Event()
+    async with outbox_of(log, certain.is_set) as outbox:
+        outbox.put(Outgoing([queued(1)]))
+        await asyncio.sleep(3 * module.DOUBT_SECONDS)
+        assert numbers(log) == []
+        certain.set()
+        await outbox.drained()
+    assert numbers(log) == [1]
+
+
+async def test_what_is_acknowledged_to_a_worker_in_doubt_has_no_consequence_until_it_is_certain() -> None:
+    """It stood still between the append and its acknowledgement; meanwhile a rebalance does not wait for it."""
+    log, certain, called = MemoryLog(), asyncio.Event(), asyncio.Event()
+    certain.set()
+    async with outbox_of(log, certain.is_set) as outbox:
+        log.withhold()
+        outbox.put(Outgoing([queued(1)], called.set))
+        await rounds()
+        certain.clear()
+        log.release()
+        await asyncio.sleep(3 * module.DOUBT_SECONDS)
+        assert numbers(log) == [1]
+        assert not called.is_set()
+        await asyncio.wait_for(outbox.freeze(5.0), 1.0)
+        certain.set()
+        await asyncio.sleep(3 * module.DOUBT_SECONDS)
+        assert not called.is_set(), "the shards may be another's"
+        outbox.thaw()
+        await asyncio.wait_for(called.wait(), 5.0)
