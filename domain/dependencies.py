@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 from domain.errors import SubmissionTooLarge
 from domain.references import UnresolvedReference, references, resolved
@@ -33,6 +33,7 @@ class Dependency:
     task_id: str
     status: TaskStatus
     error_code: str | None = None
+    error_detail: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -49,9 +50,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """It may start; `results` are the tasks whose results its payload refers to."""
-
-    results: tuple[str, ...]
+    """It may start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +71,52 @@ class Stop:
 Verdict = Wait | Go | GiveUp | Stop
 
 
-def verdict(submission: TaskSubmitted, dependencies: Mapping[str, Dependency]) -> Verdict:
+class Dependant(Protocol):
+    """What is asked of a task that waits for others."""
+
+    @property
+    def depends_on(self) -> tuple[str, ...]:
+        """Ids of those others."""
+        ...
+
+    @property
+    def on_dependency_failure(self) -> str:
+        """What becomes of it when one does not complete."""
+        ...
+
+    @property
+    def workflow_id(self) -> str | None:
+        """The workflow that it is a step of."""
+        ...
+
+
+def verdict(task: Dependant, dependencies: Mapping[str, Dependency]) -> Verdict:
     """What becomes of a task; ids that `dependencies` lacks are tasks that nobody has heard of yet."""
-    known = [dependencies[each] for each in submission.depends_on if each in dependencies]
-    if submission.on_dependency_failure != "continue":
+    known = [dependencies[each] for each in task.depends_on if each in dependencies]
+    if task.on_dependency_failure != "continue":
         for each in known:
             if each.ended and each.status is not TaskStatus.COMPLETED:
-                return _given_up(submission, each)
+                return _given_up(task, each)
     ended = {each.task_id for each in known if each.ended}
-    if waiting := tuple(each for each in submission.depends_on if each not in ended):
-        return Wait(waiting)
-    completed = {each.task_id for each in known if each.status is TaskStatus.COMPLETED}
-    return Go(tuple(each for each in _sources(submission) if each in completed))
+    waiting = tuple(each for each in task.depends_on if each not in ended)
+    return Wait(waiting) if waiting else Go()
 
 
-def _given_up(submission: TaskSubmitted, dependency: Dependency) -> GiveUp | Stop:
-    who = named(submission.workflow_id, dependency.task_id)
+def _given_up(task: Dependant, dependency: Dependency) -> GiveUp | Stop:
+    who = named(task.workflow_id, dependency.task_id)
     if dependency.status is TaskStatus.CANCELLED:
         return Stop(f"{who} was cancelled")
+    if dependency.error_code == DEPENDENCY_FAILED and dependency.error_detail:
+        # The step that began it, however many lie between.
+        return GiveUp(DEPENDENCY_FAILED, dependency.error_detail)
     how = f"{dependency.status}, {dependency.error_code}" if dependency.error_code else str(dependency.status)
     return GiveUp(DEPENDENCY_FAILED, f"{who} did not complete ({how})")
+
+
+def stopped(workflow_id: str, failed: Dependency) -> str:
+    """Why the other steps of a workflow that fails fast are cancelled."""
+    how = "was cancelled" if failed.status is TaskStatus.CANCELLED else "did not complete"
+    return f"workflow {workflow_id} was stopped: {named(workflow_id, failed.task_id)} {how}"
 
 
 def named(workflow_id: str | None, task_id: str) -> str:
@@ -101,7 +126,8 @@ def named(workflow_id: str | None, task_id: str) -> str:
     return f"task {task_id}"
 
 
-def _sources(submission: TaskSubmitted) -> Sequence[str]:
+def sources(submission: TaskSubmitted) -> Sequence[str]:
+    """The tasks whose results its payload refers to."""
     if '"$' not in submission.payload:
         return ()
     found, _ = references(json.loads(submission.payload))

@@ -8,7 +8,8 @@ that has already been replaced. `evolve` gives one answer all the same:
 - A terminal state absorbs whatever else its run may bring; only TaskSubmitted with a higher run leaves it.
 - A fact of a higher epoch is a takeover: its owner has folded the log and its word stands, whatever came before.
   Within one epoch the table of `domain.states` must hold, or the history is corrupt.
-- TaskSubmitted may be read after the facts that follow from it: it then only fills in what the task is.
+- TaskSubmitted may be read after the facts that follow from it: it then only fills in what the task is. One that was
+  released with results of others in its payload has a higher sequence, and describes the task better.
 """
 
 from __future__ import annotations
@@ -113,14 +114,15 @@ def evolve(state: TaskState, fact: TaskEvent) -> TaskState:
 
 
 def _submitted(state: TaskState, fact: TaskSubmitted) -> TaskState:
-    if fact.run < state.run or (fact.run == state.run and state.submission is not None):
+    known = state.submission
+    if fact.run < state.run or (fact.run == state.run and known is not None and fact.sequence <= known.sequence):
         return state
     if fact.run > state.run:
         state = replace(_new_run(state, fact.run), status=TaskStatus.SUBMITTED)
-    return _filled_in(state, fact)
+    return filled_in(state, fact)
 
 
-def _filled_in(state: TaskState, submission: TaskSubmitted) -> TaskState:
+def filled_in(state: TaskState, submission: TaskSubmitted) -> TaskState:
     """What the task is; what facts read before its submission have changed since stays changed."""
     return replace(
         state,
@@ -203,7 +205,7 @@ def _described(state: TaskState, fact: events.TaskHeld) -> TaskState:
     """Held work is not on a class topic yet, so its hold says what the task is."""
     if state.submission is not None:
         return state
-    return _filled_in(state, _held(state, fact))
+    return filled_in(state, _held(state, fact))
 
 
 def _held(state: TaskState, fact: events.TaskHeld) -> TaskSubmitted:

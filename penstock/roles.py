@@ -195,6 +195,7 @@ def rebuild_config(settings: Settings) -> RebuildConfig:
 async def intake(settings: Settings, stop: asyncio.Event) -> None:
     """Outsiders' records, and work that waits."""
     from projections.database import open_engine
+    from projections.endings import Endings
     from projections.intake_model import IntakeTasks
     from streams.intake import IntakeConfig, run_intake
 
@@ -208,6 +209,8 @@ async def intake(settings: Settings, stop: asyncio.Event) -> None:
             classes=tuple(settings.classes),
             max_queue_size=settings.max_queue_size,
             defaults=defaults(settings),
+            configuration=settings.first_configuration,
+            endings=Endings(database_url).tell,
         )
         announce_ready()
         await run_intake(config, stop)

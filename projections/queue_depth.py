@@ -10,11 +10,11 @@ from sqlalchemy import BigInteger, Column, PrimaryKeyConstraint, SmallInteger, T
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.states import TaskStatus
+from domain.task import TaskState
 from projections.database import METADATA
 from projections.offsets import OFFSETS
 from projections.runs import Run
 from projections.texts import key
-from schemas.events import TaskSubmitted
 
 #: States of a task that takes up room in its class's queue; held ones wait elsewhere.
 QUEUED = frozenset({TaskStatus.SUBMITTED, TaskStatus.QUEUED, TaskStatus.RETRY_SCHEDULED})
@@ -45,12 +45,12 @@ def depth_of(run: Run) -> Depth:
     submission = run.state.submission
     if submission is None:
         return Depth(UNKNOWN, 0, run.status)
-    return Depth(key(submission.resource_class) or UNKNOWN, stored_priority(submission), run.status)
+    return Depth(key(submission.resource_class) or UNKNOWN, stored_priority(run.state) or 0, run.status)
 
 
-def stored_priority(submission: TaskSubmitted) -> int:
+def stored_priority(state: TaskState) -> int | None:
     """The priority, kept within its column whatever a foreign writer asked for."""
-    return max(-1, min(submission.priority, 99))
+    return None if state.priority is None else max(-1, min(state.priority, 99))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ promises nothing about who is read first. So that the same log always gives the 
 - each run is folded by itself, so a retry's submission that is read before the end of the run it follows takes
   nothing away from that run;
 - a run counts as submitted from its first lifecycle fact on, whether or not its submission has been read;
-- the submission that describes a run is the earliest one by the log's own clock and place, not the first one read.
+- the submission that describes a run is the one of the highest sequence, and of those the earliest by the log's own
+  clock and place, not the first one read.
 
 With that, tables do not depend on how partitions are interleaved, and readers need not be merged.
 """
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from domain.states import ACTIVE, TaskStatus
-from domain.task import TaskState, evolve
+from domain.task import TaskState, evolve, filled_in
 from projections.position import Position
 from schemas.codec import UndecodableRecord, decode
 from schemas.events import LifecycleEvent, TaskHeld, TaskRejected, TaskStarted, TaskSubmitted
@@ -90,9 +91,8 @@ def lived(run: Run | None, fact: LifecycleEvent, position: Position) -> Run | No
 def _described(run: Run | None, fact: TaskSubmitted, record: bytes, position: Position) -> Run:
     if run is None:
         known = Run(state=evolve(TaskState(task_id=fact.task_id), fact), created_at=fact.occurred_at)
-    elif run.submission_position is None or position < run.submission_position:
-        attempt = max(run.state.attempt, fact.attempts_before)
-        known = replace(run, state=replace(run.state, submission=fact, submitted_at=fact.occurred_at, attempt=attempt))
+    elif _describes_better(run, fact, position):
+        known = replace(run, state=filled_in(_undescribed(run.state), fact))
     elif fact.attempts_before > run.state.attempt:
         return replace(run, state=replace(run.state, attempt=fact.attempts_before))
     else:
@@ -105,6 +105,20 @@ def _described(run: Run | None, fact: TaskSubmitted, record: bytes, position: Po
         type=fact.type,
         tenant=fact.tenant,
     )
+
+
+def _describes_better(run: Run, fact: TaskSubmitted, position: Position) -> bool:
+    """One that was released with results in its payload comes before all others; then the earliest one."""
+    known = run.state.submission
+    if known is None or run.submission_position is None:
+        return True
+    return (-fact.sequence, position) < (-known.sequence, run.submission_position)
+
+
+def _undescribed(state: TaskState) -> TaskState:
+    """The state without what it has from its submission alone."""
+    known = state.submission
+    return replace(state, priority=None) if known is not None and state.priority == known.priority else state
 
 
 def _held_submission(fact: TaskHeld) -> tuple[TaskSubmitted, bytes]:

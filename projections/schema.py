@@ -7,7 +7,8 @@ from sqlalchemy import Table
 from projections.anomalies import ANOMALIES
 from projections.attempts import ATTEMPTS
 from projections.daily_statistics import DAILY_STATISTICS
-from projections.held_tasks import HELD_INDEX as HELD_INDEX  # declares an index of TASKS
+from projections.dependants import WAITING_INDEX as WAITING_INDEX  # declares indexes of TASKS
+from projections.held_tasks import HELD_INDEX as HELD_INDEX  # declares indexes of TASKS
 from projections.history import HISTORY
 from projections.offsets import OFFSETS, PROGRESS
 from projections.queue_depth import QUEUE_DEPTH

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     Column,
@@ -77,6 +78,13 @@ TASKS = Table(
     Column("submission_topic", Text),
     Column("submission_partition", BigInteger),
     Column("submission_offset", BigInteger),
+    Column("routing_key", Text, comment="as submitted, or as routed since"),
+    Column("routed_to", ARRAY(Text), comment="models that it was routed to, in order; null for none"),
+    Column("deadline_at", TIME),
+    Column("depends_on", ARRAY(Text), comment="tasks that must have ended first; null for none"),
+    Column("on_dependency_failure", Text, comment="fail, continue or fail_fast; null without submission"),
+    Column("workflow_id", Text),
+    Column("schedule_id", Text),
     PrimaryKeyConstraint("task_id", "run"),
 )
 _C = TASKS.c
@@ -84,6 +92,8 @@ Index("ix_tasks_created", _C.created_at, _C.task_id, postgresql_where=text("late
 Index("ix_tasks_status", _C.status, _C.created_at, postgresql_where=text("latest"))
 Index("ix_tasks_type", _C.type, _C.created_at, postgresql_where=text("latest"))
 Index("ix_tasks_tenant", _C.tenant, _C.created_at, postgresql_where=text("latest"))
+Index("ix_tasks_workflow", _C.workflow_id, postgresql_where=text("latest AND workflow_id IS NOT NULL"))
+Index("ix_tasks_schedule", _C.schedule_id, _C.task_id, postgresql_where=text("schedule_id IS NOT NULL"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +143,10 @@ def state_of(row: Mapping[Any, Any]) -> TaskState:
     assert submission is None or isinstance(submission, TaskSubmitted), "the column holds submissions only"
     return TaskState(
         task_id=row["task_id"],
+        priority=row["priority"],
+        model=row["model"],
+        routing_key=row["routing_key"],
+        routed_to=tuple(row["routed_to"] or ()),
         status=TaskStatus(row["status"]),
         run=row["run"],
         epoch=row["epoch"],
@@ -187,8 +201,8 @@ def row_of(run: Run, *, latest: bool, with_submission: bool = True) -> tuple[Any
         key(run.type),
         key(run.tenant),
         None if submission is None else key(submission.resource_class),
-        None if submission is None else stored_priority(submission),
-        None if submission is None else storable(submission.model),
+        stored_priority(state),
+        storable(state.model),
         state.attempt,
         state.attempts_returned,
         state.attempts_lost,
@@ -210,6 +224,19 @@ def row_of(run: Run, *, latest: bool, with_submission: bool = True) -> tuple[Any
         run.run_microseconds,
         run.submission_bytes if with_submission else None,
         *(run.submission_position or (None, None, None, None)),
+        storable(state.routing_key),
+        list(map(storable, state.routed_to)) or None,
+        *((None,) * 5 if submission is None else _relations(submission)),
+    )
+
+
+def _relations(submission: TaskSubmitted) -> tuple[Any, ...]:
+    return (
+        submission.deadline_at,
+        list(map(key, submission.depends_on)) or None,
+        key(submission.on_dependency_failure),
+        key(submission.workflow_id),
+        key(submission.schedule_id),
     )
 
 

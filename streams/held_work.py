@@ -1,43 +1,45 @@
-"""Work that waits outside every window: released to its class topic when its time has come and there is room.
+"""Work that waits outside every window: released to its class topic when its wait is over and there is room.
 
-Held tasks have no owner, so this service also turns a cancel of one into the fact.
+Held tasks have no owner, so this service also turns what is asked of them, and what becomes of them, into facts. Such a
+fact has the epoch of the hold: it comes behind what the owner wrote that held the task, and before its next owner's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
 
-from domain import decide
-from domain.task import fold
-from schemas.codec import decode
-from schemas.commands import CancelTask
+from domain import decide, holds
+from domain.configuration import Configuration
+from domain.decide import OwnerCommand
+from domain.dependencies import GiveUp, Stop, sources, with_results
+from domain.task import TaskState, evolve, fold
+from schemas.codec import encode
+from schemas.commands import TaskCommand
 from schemas.envelope import headers
 from schemas.events import TaskHeld, TaskSubmitted
 from streams import topics
 from streams.admission import Admission
-from streams.log import LogUnavailable
-from streams.ports import Appends, HeldTask, IntakeReadModel, ReadModelUnavailable
+from streams.dependants import Dependants
+from streams.ports import Appends, HeldTask, IntakeReadModel
+from streams.state_header import STATE_HEADER, state_header
+from streams.wishes import Run, Wishes
 
-logger = logging.getLogger(__name__)
-
-POLL_INTERVAL_SECONDS = 0.5
 #: Tasks of one class released by one turn.
 RELEASES_MAX = 2000
-#: Cancels remembered, so that one that came before its task was held still counts.
-CANCELS_MAX = 100_000
-#: Turns after which a cancel is no longer looked up, only compared on release.
-CANCEL_LOOK_UPS_MAX = 120
-LOOK_UPS_A_TURN_MAX = 5000
-
-Run = tuple[str, int]
+#: Tasks whose payloads are put together from results by one turn; both may be large.
+PUT_TOGETHER_MAX = 200
+#: Tasks that may start and wait for room; others are found again.
+READY_MAX = 10_000
+EXPIRED_A_TURN_MAX = 1000
 
 
 def held(submission: TaskSubmitted, encoded: bytes, reason: str, until: datetime | None, at: datetime) -> TaskHeld:
-    """The fact that puts a task aside; the same wait gives the same fact."""
+    """The fact that puts a task aside which nobody owns yet; the same wait gives the same fact."""
     command = decide.Hold(at=at, reason=reason, until=until, submission=encoded)
     (fact,) = decide.decide(command, fold(submission.task_id, [submission]))
     assert isinstance(fact, TaskHeld), "a task that was only submitted can always be held"
@@ -47,32 +49,46 @@ def held(submission: TaskSubmitted, encoded: bytes, reason: str, until: datetime
 class HeldWork:
     """Many may listen, but one of an installation leads: it alone moves tasks.
 
-    While the lead passes on, two may move the same task: an owner recognises such a repeat by its event id.
+    While the lead passes on, two may move the same task: an owner recognises such a repeat.
     """
 
-    def __init__(self, log: Appends, tasks: IntakeReadModel, admission: Admission, classes: Sequence[str]) -> None:
+    def __init__(
+        self,
+        log: Appends,
+        tasks: IntakeReadModel,
+        admission: Admission,
+        classes: Sequence[str],
+        dependants: Dependants | None = None,
+    ) -> None:
         self._log = log
         self._tasks = tasks
         self._admission = admission
         self._classes = tuple(classes)
-        #: Released or cancelled here, and still shown as held: the projector has not caught up. By class.
+        self._dependants = dependants or Dependants(tasks)
+        self._wishes = Wishes()
+        #: Unknown until the registry has been read: then nothing that was paused goes on.
+        self._configuration: Configuration | None = None
+        #: Released or ended here, and still shown as held: the projector has not caught up. By class.
         self._settled: dict[Run, str | None] = {}
         self._released: Counter[str | None] = Counter()
-        self._cancels: OrderedDict[Run, CancelTask] = OrderedDict()
-        self._look_ups: dict[Run, int] = {}
+        #: Where facts written here have led, until the projector shows it.
+        self._states: dict[Run, TaskState] = {}
+        #: What others have ended for, by class, and waits for room.
+        self._ready: OrderedDict[Run, str] = OrderedDict()
         #: Classes in which work waits for room: what comes now queues up behind it.
         self._backlog: set[str] = set()
 
-    def cancel(self, command: CancelTask) -> None:
-        """Remember a cancel; it takes effect if its task is held, now or later."""
-        run = (command.task_id, command.run)
-        if run in self._cancels:
-            return
-        self._cancels[run] = command
-        self._look_ups[run] = 0
-        while len(self._cancels) > CANCELS_MAX:
-            forgotten, _ = self._cancels.popitem(last=False)
-            self._look_ups.pop(forgotten, None)
+    def ask(self, command: TaskCommand) -> None:
+        """Remember a command; it takes effect if its task is held, now or later."""
+        self._wishes.add(command)
+
+    def configure(self, configuration: Configuration) -> None:
+        """What is paused or offline from now on."""
+        self._configuration = configuration
+
+    def ended(self, task_ids: Iterable[str]) -> None:
+        """Tasks have ended: what waits for them is looked at in the next turn."""
+        self._dependants.heard(task_ids)
 
     def room(self, resource_class: str) -> int:
         """How many new tasks the class takes; none while others were put aside for want of room."""
@@ -86,29 +102,20 @@ class HeldWork:
         # Tasks that went to their topic and are still shown as held wait in its queue, though it does not count them.
         return self._admission.room(resource_class) - self._released[resource_class]
 
-    async def run(self, stop: asyncio.Event, leads: Callable[[], bool]) -> None:
-        """Take turns until told to stop, or watch those of the leader; outages are waited for."""
-        while not stop.is_set():
-            try:
-                await (self.turn if leads() else self.watch)(datetime.now(UTC))
-            except (LogUnavailable, ReadModelUnavailable) as error:
-                logger.warning("held work waits: %s", error)
-            try:
-                await asyncio.wait_for(stop.wait(), POLL_INTERVAL_SECONDS)
-            except TimeoutError:
-                continue
-
     async def turn(self, at: datetime) -> None:
-        """Cancel what is to be cancelled, release what is due and fits.
+        """Do what was asked, end what is to be ended, release what is due and fits.
 
         Raises:
             LogUnavailable, ReadModelUnavailable: nothing is lost, the next turn does it.
         """
         await self._forget_what_is_gone()
-        await self._cancel_held(at)
+        await self._obey(at)
+        await self._end(await self._tasks.expired(at, EXPIRED_A_TURN_MAX), self._expiry, at)
+        await self._look_at_dependants(at)
         self._admission.observe(await self._tasks.queue())
+        open_reasons = self._open(await self._tasks.hold_reasons())
         for resource_class in self._classes:
-            await self._release(resource_class, at)
+            await self._release(resource_class, open_reasons, at)
 
     async def watch(self, at: datetime) -> None:
         """What a turn is while another leads: see whether the work that was put aside here has moved on.
@@ -117,68 +124,167 @@ class HeldWork:
             ReadModelUnavailable: the next one does it.
         """
         await self._forget_what_is_gone()
+        self._ready.clear()
         for resource_class in list(self._backlog):
             if not await self._tasks.due(resource_class, at, 1):
                 self._backlog.discard(resource_class)
 
     async def _forget_what_is_gone(self) -> None:
-        if self._settled:
-            shown = {(task.task_id, task.run) for task in await self._tasks.held({run[0] for run in self._settled})}
-            self._settled = {run: name for run, name in self._settled.items() if run in shown}
-            self._released = Counter(self._settled.values())
-
-    async def _cancel_held(self, at: datetime) -> None:
-        asked = list(self._look_ups)[:LOOK_UPS_A_TURN_MAX]
+        asked = {run[0] for run in (*self._settled, *self._states)}
         if not asked:
             return
-        found = await self._tasks.held({task_id for task_id, _ in asked})
-        await self._cancel([task for task in found if (task.task_id, task.run) in self._cancels], at)
-        for run in asked:
-            # Asked again for a while: the task may be on its way through intake and projector.
-            self._look_ups[run] = self._look_ups.pop(run) + 1
-            if self._look_ups[run] >= CANCEL_LOOK_UPS_MAX:
-                del self._look_ups[run]
+        shown = {(task.task_id, task.run): task for task in await self._tasks.held(asked)}
+        self._settled = {run: name for run, name in self._settled.items() if run in shown}
+        self._released = Counter(self._settled.values())
+        self._states = {
+            run: state
+            for run, state in self._states.items()
+            if run in shown and shown[run].state.version < state.version
+        }
 
-    async def _cancel(self, found: Iterable[HeldTask], at: datetime) -> None:
-        tasks = [task for task in found if (task.task_id, task.run) not in self._settled]
+    def _open(self, reasons: Iterable[str]) -> list[str]:
+        """Those of the reasons that hold nobody any longer, though no moment was named for their end."""
+        if self._configuration is None:
+            return []
+        return [reason for reason in reasons if _over(reason, self._configuration)]
+
+    async def _obey(self, at: datetime) -> None:
+        asked = self._wishes.to_look_up()
+        if asked:
+            await self._end(await self._tasks.held({task_id for task_id, _ in asked}), self._wish, at)
+            self._wishes.looked_up(asked)
+
+    def _wish(self, task: HeldTask, at: datetime) -> OwnerCommand | None:
+        wish = self._wishes.of((task.task_id, task.run))
+        if wish.cancel is not None:
+            return decide.Cancel(at=at, reason=wish.cancel.reason)
+        if wish.priority is not None:
+            return decide.ChangePriority(at=at, priority=wish.priority.priority, reason=wish.priority.reason)
+        return None
+
+    def _expiry(self, task: HeldTask, at: datetime) -> OwnerCommand:
+        return decide.Expire(at=at, reason=f"its deadline passed while it was held ({task.reason})")
+
+    async def _look_at_dependants(self, at: datetime) -> None:
+        found = await self._dependants.look(at, self._settled.keys())
+        for each in found.ready:
+            if len(self._ready) < READY_MAX:
+                self._ready[each.task_id, each.run] = each.resource_class
+        if found.ending:
+            ending = found.ending
+
+            def end(task: HeldTask, at: datetime) -> OwnerCommand | None:
+                match ending.get((task.task_id, task.run)):
+                    case GiveUp(code=code, detail=detail):
+                        return decide.Fail(at=at, code=code, detail=detail, retryable=False)
+                    case Stop(reason=reason):
+                        return decide.Cancel(at=at, reason=reason)
+                return None
+
+            await self._end(await self._tasks.held({task_id for task_id, _ in ending}), end, at)
+        stops = await self._dependants.stops(at)
+        await self._log.all_acknowledged([await self._log.send(each, topics.COMMANDS, each.task_id) for each in stops])
+        self._dependants.sent(stops)
+
+    async def _end(self, tasks: Iterable[HeldTask], command_for: CommandFor, at: datetime) -> None:
+        """Turn what is to become of held tasks into facts; those that are no longer ours are left alone."""
         futures = []
+        after: dict[Run, TaskState] = {}
         for task in tasks:
-            command = self._cancels[task.task_id, task.run]
-            hold = held(_submission(task), task.submission, "", task.until or at, at)
-            (fact,) = decide.decide(decide.Cancel(at=at, reason=command.reason), fold(task.task_id, [hold]))
-            futures.append(await self._log.record(fact))
+            run = (task.task_id, task.run)
+            command = command_for(task, at) if self._movable(task) else None
+            if command is None:
+                continue
+            state = self._state(task)
+            for fact in decide.decide(replace(command, epoch=state.epoch), state):
+                futures.append(await self._log.record(fact, traceparent=task.submitted.traceparent))
+                after[run] = state = evolve(state, fact)
         await self._log.all_acknowledged(futures)
-        for task in tasks:
-            self._settled[task.task_id, task.run] = None
+        for run, state in after.items():
+            self._states[run] = state
+            if state.terminal:
+                self._settle(run, None)
 
-    async def _release(self, resource_class: str, at: datetime) -> None:
+    def _movable(self, task: HeldTask) -> bool:
+        return not task.released and (task.task_id, task.run) not in self._settled
+
+    def _settle(self, run: Run, resource_class: str | None) -> None:
+        self._settled[run] = resource_class
+        self._released[resource_class] += 1
+        self._ready.pop(run, None)
+
+    def _state(self, task: HeldTask) -> TaskState:
+        """The task as the facts written here have left it."""
+        known = self._states.get((task.task_id, task.run))
+        return known if known is not None and known.version > task.state.version else task.state
+
+    async def _release(self, resource_class: str, open_reasons: Sequence[str], at: datetime) -> None:
         room = min(self._room(resource_class), RELEASES_MAX)
         if room <= 0:
             return
         # Those that went before may still be shown as held; they must not hide the ones behind them.
-        due = await self._tasks.due(resource_class, at, room + len(self._settled) + 1)
-        ready = [task for task in due if (task.task_id, task.run) not in self._settled]
-        cancelled = [task for task in ready if (task.task_id, task.run) in self._cancels]
-        await self._cancel(cancelled, at)
-        going = [task for task in ready if (task.task_id, task.run) not in self._cancels][:room]
-        await self._log.all_acknowledged([await self._append(task) for task in going])
-        for task in going:
-            self._settled[task.task_id, task.run] = resource_class
-        self._released[resource_class] += len(going)
-        if len(going) + len(cancelled) == len(ready):
-            self._backlog.discard(resource_class)
-        else:
+        limit = room + len(self._settled) + 1
+        found = [*await self._tasks.due(resource_class, at, limit)]
+        if open_reasons:
+            found += await self._tasks.held_for(open_reasons, resource_class, limit)
+        await self._end(found, self._wish, at)
+        waiting = [task for task in found if self._movable(task)]
+        await self._go([(task, task.submitted) for task in waiting[:room]], resource_class)
+        left = await self._release_ready(resource_class, max(0, room - len(waiting)), at)
+        if left or len(waiting) > room:
             self._backlog.add(resource_class)
+        else:
+            self._backlog.discard(resource_class)
 
-    async def _append(self, task: HeldTask) -> asyncio.Future[object]:
-        """The submission itself, byte for byte: the same event id, so that a repeat is recognised."""
-        submission = _submission(task)
-        topic = topics.band_of(submission.resource_class, submission.priority)
+    async def _release_ready(self, resource_class: str, room: int, at: datetime) -> int:
+        """Release tasks that waited for others, with what they take from the results; how many are left."""
+        runs = [run for run, name in self._ready.items() if name == resource_class]
+        asked = {task_id for task_id, _ in runs[: min(room, PUT_TOGETHER_MAX)]}
+        found = await self._tasks.held(asked) if asked else ()
+        for run in runs:
+            if run[0] in asked:
+                # What is no longer held is gone; what was not released now is found again.
+                del self._ready[run]
+        await self._end(found, self._wish, at)
+        going: list[tuple[HeldTask, TaskSubmitted]] = []
+        failing: dict[str, OwnerCommand] = {}
+        for task in found:
+            if task.reason != holds.DEPENDENCIES or not self._movable(task):
+                continue
+            wanted = sources(task.submitted)
+            released = with_results(task.submitted, await self._tasks.results(wanted) if wanted else {})
+            if isinstance(released, GiveUp):
+                failing[task.task_id] = decide.Fail(at=at, code=released.code, detail=released.detail, retryable=False)
+            else:
+                going.append((task, released))
+        await self._end(found, lambda task, _: failing.get(task.task_id), at)
+        await self._go(going, resource_class)
+        return len(runs) - len(asked)
+
+    async def _go(self, going: Sequence[tuple[HeldTask, TaskSubmitted]], resource_class: str) -> None:
+        await self._log.all_acknowledged([await self._append(task, submission) for task, submission in going])
+        for task, _ in going:
+            self._settle((task.task_id, task.run), resource_class)
+
+    async def _append(self, task: HeldTask, submission: TaskSubmitted) -> asyncio.Future[Any]:
+        """The submission itself, byte for byte where nothing was put into it: a repeat is then recognised by its id."""
+        state = self._state(task)
         envelope = headers(submission, traceparent=submission.traceparent)
-        return await self._log.append(topic, task.submission, submission.routing_key.encode(), envelope)
+        if state.epoch or state.sequence > 1:
+            # More has happened than that it was put aside: its next owner must know of attempts and changes.
+            envelope.append((STATE_HEADER, state_header(state)))
+        topic = topics.band_of(submission.resource_class, state.priority or submission.priority)
+        value = task.submission if submission is task.submitted else encode(submission)
+        return await self._log.append(topic, value, (state.routing_key or submission.routing_key).encode(), envelope)
 
 
-def _submission(task: HeldTask) -> TaskSubmitted:
-    submission = decode(task.submission)
-    assert isinstance(submission, TaskSubmitted), "a hold carries the submission that it holds"
-    return submission
+#: What is to become of a held task; None: nothing.
+CommandFor = Callable[[HeldTask, datetime], OwnerCommand | None]
+
+
+def _over(reason: str, configuration: Configuration) -> bool:
+    if (what := holds.paused_what(reason)) is not None:
+        return what not in configuration.pauses
+    if (model := holds.offline_model(reason)) is not None:
+        return configuration.online(model)
+    return False

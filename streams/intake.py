@@ -1,5 +1,7 @@
 """The door for any Kafka client: records of tasks-intake become tasks, and bad ones say why they did not.
 
+A workflow is one record too: its tasks are made here, and made again, the same ones, if that was interrupted.
+
 A record's offset is committed only after all that follows from it is acknowledged: the task on its class topic, or the
 rejection and the dead letter. A record read twice gives the same event id, so the repeat is recognised.
 
@@ -13,7 +15,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,17 +26,21 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from domain import holds
 from domain.catalogue import Catalogue
+from domain.configuration import Configuration
 from domain.submission import SubmissionDefaults
 from schemas.codec import UndecodableRecord, decode, encode
-from schemas.commands import CancelTask
+from schemas.commands import TASK_COMMANDS
 from schemas.events import TaskSubmitted
 from streams import dead_letters, header_names, held_work, history, intake_records, topics
 from streams.admission import Admission
 from streams.dead_letters import Origin
 from streams.held_work import HeldWork
 from streams.intake_records import Unacceptable
+from streams.leading import take_turns
 from streams.log import Appended, EventLog, LogUnavailable
 from streams.ports import Appends, IntakeReadModel, ReadModelUnavailable
+from streams.registry import RegistryTail
+from streams.schedule_clock import ScheduleClock
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +60,10 @@ LOOK_UPS_MAX = 3
 QUEUES_AGE_SECONDS_MAX = 0.25
 
 
+async def _tell_of_none(_: Callable[[Iterable[str]], None]) -> None:
+    """Nobody tells of ends: those who wait are found all the same, page by page."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntakeConfig:
     """What the composition root decides."""
@@ -66,6 +76,10 @@ class IntakeConfig:
     classes: Sequence[str]
     max_queue_size: int = 10_000
     defaults: SubmissionDefaults = field(default_factory=SubmissionDefaults)
+    #: What the settings say; changes since are read from the registry.
+    configuration: Configuration = field(default_factory=Configuration)
+    #: Runs until cancelled, and tells of tasks that have ended.
+    endings: Callable[[Callable[[Iterable[str]], None]], Coroutine[Any, Any, None]] = _tell_of_none
 
 
 async def run_intake(config: IntakeConfig, stop: asyncio.Event) -> None:
@@ -77,11 +91,23 @@ async def run_intake(config: IntakeConfig, stop: asyncio.Event) -> None:
     admission = Admission(config.max_queue_size)
     async with EventLog(config.bootstrap_servers, client_id="penstock-intake") as log:
         waiting = HeldWork(log, config.tasks, admission, config.classes)
+        clock = ScheduleClock(log, config.tasks, config.catalogue, config.defaults)
+
+        def configure(configuration: Configuration) -> None:
+            waiting.configure(configuration)
+            clock.configure(configuration)
+
+        registry = RegistryTail(config.bootstrap_servers, configure, config.configuration)
         intake = Intake(config, log, admission, waiting)
+        # What was asked while this process was away is known before anything moves.
+        heard = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            group.create_task(waiting.run(stop, intake.leads))
-            group.create_task(_hear_commands(config.bootstrap_servers, waiting, stop))
-            group.create_task(intake.run(stop))
+            beside = [group.create_task(registry.run()), group.create_task(config.endings(waiting.ended))]
+            group.create_task(_hear_commands(config.bootstrap_servers, waiting, heard, stop))
+            group.create_task(take_turns([waiting, clock], stop, lambda: intake.leads() and heard.is_set()))
+            await intake.run(stop)
+            for task in beside:
+                task.cancel()
 
 
 class Intake:
@@ -171,24 +197,25 @@ class Intake:
         appends: list[asyncio.Future[Any]] = []
         for record in records:
             try:
-                task = self._read(record, at)
+                tasks = self._read(record, at)
             except Unacceptable as why:
                 appends += await self._reject(record, why, at)
             else:
-                found.setdefault(task.task_id, task)
+                for task in tasks:
+                    found.setdefault(task.task_id, task)
         new = await self._unknown(found)
         copies = await self._begin(new, at)
         await self._log.all_acknowledged([*appends, *(future for _, future in copies)])
         for task, future in copies:
             self._remember(task, future.result())
 
-    def _read(self, record: ConsumerRecord, at: datetime) -> TaskSubmitted:
+    def _read(self, record: ConsumerRecord, at: datetime) -> list[TaskSubmitted]:
         if any(header_names.REPLACEMENT in name for name, _ in record.headers):
             raise Unacceptable("undecodable_header", "the name of one of its headers is not UTF-8")
         trace = next((value for name, value in record.headers if name.lower() == "traceparent" and value), b"")
         traceparent = trace.decode("ascii", errors="replace")
         try:
-            return self._reader.task(record.value, _origin(record), at=at, traceparent=traceparent)
+            return self._reader.tasks(record.value, _origin(record), at=at, traceparent=traceparent)
         except Unacceptable:
             raise
         except Exception as error:  # whatever a stranger's bytes may set off, the records behind them must go on
@@ -225,7 +252,9 @@ class Intake:
         begun = []
         for task in tasks:
             name = task.resource_class
-            if task.run_at is not None and task.run_at > at:
+            if task.depends_on:
+                future = await self._hold(task, holds.DEPENDENCIES, task.run_at, at)
+            elif task.run_at is not None and task.run_at > at:
                 future = await self._hold(task, holds.RUN_AT, task.run_at, at)
             elif self._waiting.room(name) > taken[name]:
                 taken[name] += 1
@@ -237,7 +266,9 @@ class Intake:
             begun.append((task, future))
         return begun
 
-    async def _hold(self, task: TaskSubmitted, reason: str, until: datetime, at: datetime) -> asyncio.Future[Any]:
+    async def _hold(
+        self, task: TaskSubmitted, reason: str, until: datetime | None, at: datetime
+    ) -> asyncio.Future[Any]:
         fact = held_work.held(task, encode(task), reason, until, at)
         return await self._log.record(fact, traceparent=task.traceparent)
 
@@ -263,21 +294,24 @@ def _origin(record: ConsumerRecord) -> Origin:
     return Origin(record.topic, record.partition, record.offset)
 
 
-async def _hear_commands(bootstrap_servers: str, waiting: HeldWork, stop: asyncio.Event) -> None:
-    """Tell held work of every cancel that the log still keeps: one may have come while this process was away."""
+async def _hear_commands(bootstrap_servers: str, waiting: HeldWork, heard: asyncio.Event, stop: asyncio.Event) -> None:
+    """Tell held work of every command that the log still keeps: one may have come while this process was away."""
     async with history.reader(bootstrap_servers, [topics.COMMANDS]) as consumer:
         await consumer.seek_to_beginning()
+        async for records in history.read_to_end(consumer, lambda: not stop.is_set()):
+            _hear(records, waiting)
+        heard.set()
         while not stop.is_set():
             for records in (await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS)).values():
-                for record in records:
-                    _hear(record, waiting)
+                _hear(records, waiting)
 
 
-def _hear(record: ConsumerRecord, waiting: HeldWork) -> None:
-    try:
-        command = decode(record.value or b"")
-    except UndecodableRecord as error:
-        logger.warning("action=skip origin=%s: %s", _origin(record), error)
-        return
-    if isinstance(command, CancelTask):
-        waiting.cancel(command)
+def _hear(records: Iterable[ConsumerRecord], waiting: HeldWork) -> None:
+    for record in records:
+        try:
+            command = decode(record.value or b"")
+        except UndecodableRecord as error:
+            logger.warning("action=skip origin=%s: %s", _origin(record), error)
+            continue
+        if isinstance(command, TASK_COMMANDS):
+            waiting.ask(command)

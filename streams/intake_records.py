@@ -1,8 +1,8 @@
-"""One record of tasks-intake: the task that it asks for, or why it cannot be one. Pure."""
+"""One record of tasks-intake: the tasks that it asks for, or why it asks for none. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,10 +10,14 @@ from pydantic_core import from_json
 
 from domain.catalogue import Catalogue
 from domain.errors import Flaw, InvalidSubmission, PenstockError, SubmissionTooLarge
+from domain.schedules import SOURCE as SCHEDULE
+from domain.schedules import tick_of
 from domain.submission import SubmissionDefaults, submitted
+from domain.workflow import step_of, tasks_of, workflow_submitted
 from schemas import codec
 from schemas.events import TaskRejected, TaskSubmitted, derived_uuid
 from schemas.tracing import valid_traceparent
+from schemas.workflows import WorkflowSubmitted
 from streams import topics
 from streams.dead_letters import Origin
 
@@ -24,11 +28,11 @@ AVRO_BYTES_MAX: Final = topics.RECORD_BYTES_MAX - 64 * 1024
 DETAIL_CHARACTERS_MAX = 4000
 _SOURCE = "intake"
 #: Held work comes through here on its way from another door, which stays on record.
-_SOURCES = frozenset({"http", _SOURCE})
+_SOURCES = frozenset({"http", SCHEDULE, _SOURCE})
 
 
 class Unacceptable(PenstockError):
-    """The record cannot become a task; `code` and the text say why."""
+    """The record cannot become a task, nor a workflow; `code` and the text say why."""
 
     def __init__(self, code: str, detail: str) -> None:
         self.code, self.detail = code, detail.replace("\0", "\\0")[:DETAIL_CHARACTERS_MAX]
@@ -44,8 +48,10 @@ class Reader:
     #: Resource classes that have topics here.
     classes: frozenset[str]
 
-    def task(self, value: bytes | None, origin: Origin, *, at: datetime, traceparent: str | None) -> TaskSubmitted:
-        """The task that a record asks for; a repeat of the record gives the same task.
+    def tasks(
+        self, value: bytes | None, origin: Origin, *, at: datetime, traceparent: str | None
+    ) -> list[TaskSubmitted]:
+        """The tasks that a record asks for, several for a workflow; a repeat of the record gives the same tasks.
 
         Raises:
             Unacceptable: it is empty, too large, unreadable, or no valid submission.
@@ -58,9 +64,17 @@ class Reader:
             raise Unacceptable("too_large", f"the value has {len(value)} bytes, {bytes_max} are allowed")
         try:
             if avro:
-                return self._from_avro(_message(value), origin, at)
+                message = _message(value)
+                if isinstance(message, WorkflowSubmitted):
+                    return self._workflow(replace(message, **_checked(message, at)))
+                return [self._from_avro(message, origin, at)]
             trace = valid_traceparent(traceparent)
-            return self._submitted(value, origin, at=at, source=_SOURCE, traceparent=trace)
+            if (document := _workflow_document(value)) is not None:
+                new_id = derived_id(origin)
+                return self._workflow(
+                    workflow_submitted(document, at=at, new_id=new_id, source=_SOURCE, traceparent=trace)
+                )
+            return [self._submitted(value, origin, at=at, source=_SOURCE, traceparent=trace)]
         except InvalidSubmission as error:
             raise Unacceptable("invalid_submission", str(error)) from error
         except SubmissionTooLarge as error:
@@ -92,17 +106,27 @@ class Reader:
             "route_by": sent.route_by,
             "fallbacks": sent.fallbacks,
         }
-        source = sent.source if sent.source in _SOURCES else _SOURCE
-        trace = valid_traceparent(sent.traceparent)
         # A deadline that has passed since the task was accepted lets it expire; it is no reason to refuse it now.
-        accepted_at = min(sent.occurred_at, at)
-        return self._submitted(document, origin, at=accepted_at, source=source, traceparent=trace)
+        checked = _checked(sent, at)
+        task = self._submitted(document, origin, at=checked.pop("occurred_at"), **checked)
+        if sent.schedule_id is not None and tick_of(sent.schedule_id, sent.task_id) is not None:
+            return replace(task, schedule_id=sent.schedule_id)
+        return task
 
     def _submitted(self, document: Any, origin: Origin, **details: Any) -> TaskSubmitted:
         task = submitted(document, self.catalogue, new_id=derived_id(origin), defaults=self.defaults, **details)
-        if task.resource_class not in self.classes:
-            raise InvalidSubmission([Flaw("/type", f"its resource class {task.resource_class!r} is not set up here")])
+        self._check_class(task, "/type")
         return task
+
+    def _workflow(self, workflow: WorkflowSubmitted) -> list[TaskSubmitted]:
+        tasks = tasks_of(workflow, self.catalogue, self.defaults)
+        for task in tasks:
+            self._check_class(task, f"/steps/{step_of(workflow.workflow_id, task.task_id)}/type")
+        return tasks
+
+    def _check_class(self, task: TaskSubmitted, pointer: str) -> None:
+        if task.resource_class not in self.classes:
+            raise InvalidSubmission([Flaw(pointer, f"its resource class {task.resource_class!r} is not set up here")])
 
 
 def rejection(value: bytes | None, origin: Origin, why: Unacceptable, *, at: datetime) -> TaskRejected:
@@ -131,14 +155,31 @@ def derived_id(origin: Origin) -> str:
     return derived_uuid(str(origin))
 
 
-def _message(value: bytes) -> TaskSubmitted:
+def _checked(sent: TaskSubmitted | WorkflowSubmitted, at: datetime) -> dict[str, Any]:
+    """What a record may say of itself, as far as it is to be believed."""
+    return {
+        "occurred_at": min(sent.occurred_at, at),
+        "source": sent.source if sent.source in _SOURCES else _SOURCE,
+        "traceparent": valid_traceparent(sent.traceparent),
+    }
+
+
+def _message(value: bytes) -> TaskSubmitted | WorkflowSubmitted:
     try:
-        message = codec.decode(value)
+        return codec.decode_submission(value)
     except codec.UndecodableRecord as error:
         raise Unacceptable("undecodable_record", str(error)) from error
-    if not isinstance(message, TaskSubmitted):
-        raise Unacceptable("undecodable_record", f"expected {TaskSubmitted.TYPE}, found {message.TYPE}")
-    return message
+
+
+def _workflow_document(value: bytes) -> dict[str, Any] | None:
+    """The record as a workflow; None where it is a single submission, or nothing that can be read."""
+    if b'"steps"' not in value:
+        return None
+    try:
+        document = from_json(value)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) and "steps" in document and "type" not in document else None
 
 
 def _object(text: str, pointer: str) -> dict[str, Any]:

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from domain.dependencies import Dependency
 from domain.errors import PenstockError
+from domain.task import TaskState
 from schemas.codec import Message
 from schemas.envelope import Headers
-from schemas.events import LifecycleEvent
+from schemas.events import LifecycleEvent, TaskSubmitted
 
 
 class ReadModelUnavailable(PenstockError):
@@ -32,13 +34,52 @@ class QueueSnapshot:
 class HeldTask:
     """A task that waits outside every window."""
 
+    #: What its facts add up to, the hold included.
+    state: TaskState
+    #: See `domain.holds`.
+    reason: str
+    #: The whole TaskSubmitted in single-object Avro.
+    submission: bytes
+    #: The log has taken its submission since: its owner will speak of it.
+    released: bool = False
+
+    @property
+    def task_id(self) -> str:
+        """Its id."""
+        return self.state.task_id
+
+    @property
+    def run(self) -> int:
+        """Its run."""
+        return self.state.run
+
+    @property
+    def submitted(self) -> TaskSubmitted:
+        """What was asked."""
+        assert self.state.submission is not None, "a hold carries the submission that it holds"
+        return self.state.submission
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependant:
+    """A task that waits for others."""
+
     task_id: str
     run: int
     resource_class: str
-    #: The moment it may go on.
+    depends_on: tuple[str, ...]
+    on_dependency_failure: str
+    workflow_id: str | None
+    #: It must not run before this moment either.
     until: datetime | None
-    #: The whole TaskSubmitted in single-object Avro.
-    submission: bytes
+
+
+class Step(NamedTuple):
+    """An unfinished step of a workflow."""
+
+    task_id: str
+    run: int
+    workflow_id: str
 
 
 class IntakeReadModel(Protocol):
@@ -53,11 +94,51 @@ class IntakeReadModel(Protocol):
         ...
 
     async def due(self, resource_class: str, at: datetime, limit: int) -> Sequence[HeldTask]:
-        """Held tasks of a class whose wait is over, the longest waiting first."""
+        """Held tasks of a class that wait for a time which has come, the longest waiting first."""
+        ...
+
+    async def held_for(self, reasons: Collection[str], resource_class: str, limit: int) -> Sequence[HeldTask]:
+        """Held tasks of a class with one of the reasons, the oldest first."""
+        ...
+
+    async def hold_reasons(self) -> Sequence[str]:
+        """What tasks are held for, each reason once."""
+        ...
+
+    async def expired(self, at: datetime, limit: int) -> Sequence[HeldTask]:
+        """Held tasks whose deadline has passed."""
         ...
 
     async def held(self, task_ids: Collection[str]) -> Sequence[HeldTask]:
         """Those of the tasks that are held now."""
+        ...
+
+    async def waiting(self, after: str, limit: int) -> Sequence[Dependant]:
+        """So many of the tasks that wait for others, by task id, those behind `after`."""
+        ...
+
+    async def waiting_for(self, ended: Collection[str], limit: int) -> Sequence[Dependant]:
+        """Tasks that wait for one of these."""
+        ...
+
+    async def dependencies(self, task_ids: Collection[str]) -> Mapping[str, Dependency]:
+        """How tasks are that others wait for; unknown ones are left out."""
+        ...
+
+    async def results(self, task_ids: Collection[str]) -> Mapping[str, str]:
+        """Results of those of the tasks that completed, as JSON texts."""
+        ...
+
+    async def unfinished_steps(self, after: str, limit: int) -> Sequence[Step]:
+        """Unfinished steps that wait for no others, of workflows that a failing step stops: a page behind `after`."""
+        ...
+
+    async def failed_steps(self, workflow_ids: Collection[str]) -> Mapping[str, Dependency]:
+        """The first step that did not complete, of each of the workflows that has any."""
+        ...
+
+    async def last_ticks(self, schedule_ids: Collection[str]) -> Mapping[str, str]:
+        """Id of the latest task of each schedule that has any."""
         ...
 
 

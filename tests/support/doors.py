@@ -17,6 +17,7 @@ from api.ports import ApiSettings
 from api.wiring import ApiConfig, open_api
 from domain.catalogue import Catalogue, TaskType
 from projections.database import open_engine
+from projections.endings import Endings
 from projections.intake_model import IntakeTasks
 from projections.migrate import migrate
 from projections.runner import ProjectorConfig, run_projector
@@ -73,6 +74,7 @@ class Doors:
             tasks=IntakeTasks(engine),
             classes=CLASSES,
             max_queue_size=self.max_queue_size,
+            endings=Endings(self.database).tell,
         )
         async with AsyncExitStack() as stack:
             stack.push_async_callback(engine.dispose)

@@ -12,7 +12,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from api.ports import ApiDeps, ApiSettings, TaskFilter, TaskRow
+from domain import holds
 from domain.catalogue import Catalogue, TaskType
+from domain.dependencies import Dependency
 from domain.dispatch_status import Dispatcher
 from domain.line import Line
 from domain.states import TERMINAL, TaskStatus
@@ -25,10 +27,10 @@ from schemas.codec import Message, decode
 from schemas.commands import TaskCommand
 from schemas.configuration import ConfigurationEvent
 from schemas.envelope import Headers
-from schemas.events import LifecycleEvent, TaskEvent, TaskRejected, TaskSubmitted
+from schemas.events import LifecycleEvent, TaskEvent, TaskHeld, TaskRejected, TaskSubmitted
 from streams import topics
 from streams.log import Appended, LogUnavailable
-from streams.ports import HeldTask, QueueSnapshot, ReadModelUnavailable
+from streams.ports import Dependant, HeldTask, QueueSnapshot, ReadModelUnavailable, Step
 from tests.support.memory_registry import MemoryRegistry
 
 
@@ -269,26 +271,112 @@ class MemoryReadModel:
     async def due(self, resource_class: str, at: datetime, limit: int) -> Sequence[HeldTask]:
         """Held tasks of a class that are due."""
         self._asked("due")
-        found = [task for task in self._held() if task.resource_class == resource_class and (task.until or at) <= at]
-        return sorted(found, key=lambda task: task.until or at)[:limit]
+        found = [
+            task
+            for task in self._held(resource_class)
+            if task.reason in (holds.RUN_AT, holds.QUEUE_FULL) and (task.state.due_at or at) <= at
+        ]
+        return sorted(found, key=lambda task: task.state.due_at or at)[:limit]
+
+    async def held_for(self, reasons: Collection[str], resource_class: str, limit: int) -> Sequence[HeldTask]:
+        """Held tasks of a class with one of the reasons."""
+        self._asked("held_for")
+        return [task for task in self._held(resource_class) if task.reason in reasons][:limit]
+
+    async def hold_reasons(self) -> Sequence[str]:
+        """What tasks are held for."""
+        self._asked("hold_reasons")
+        return sorted({task.reason for task in self._held()})
+
+    async def expired(self, at: datetime, limit: int) -> Sequence[HeldTask]:
+        """Held tasks whose deadline has passed."""
+        self._asked("expired")
+        return [task for task in self._held() if task.submitted.deadline_at and task.submitted.deadline_at <= at]
 
     async def held(self, task_ids: Collection[str]) -> Sequence[HeldTask]:
         """Those that are held."""
         self._asked("held")
         return [task for task in self._held() if task.task_id in task_ids]
 
-    def _held(self) -> list[HeldTask]:
+    async def waiting(self, after: str, limit: int) -> Sequence[Dependant]:
+        """A page of those that wait for others."""
+        self._asked("waiting")
+        found = sorted(self._dependants(), key=lambda task: task.task_id)
+        return [task for task in found if task.task_id > after][:limit]
+
+    async def waiting_for(self, ended: Collection[str], limit: int) -> Sequence[Dependant]:
+        """Those that wait for one of these."""
+        self._asked("waiting_for")
+        return [task for task in self._dependants() if set(task.depends_on) & set(ended)][:limit]
+
+    async def dependencies(self, task_ids: Collection[str]) -> Mapping[str, Dependency]:
+        """How tasks are that others wait for."""
+        self._asked("dependencies")
+        return {task_id: self._dependency(self.states[task_id]) for task_id in task_ids if task_id in self.states}
+
+    async def results(self, task_ids: Collection[str]) -> Mapping[str, str]:
+        """Results of those that completed."""
+        self._asked("results")
+        found = {task_id: self.states[task_id].result for task_id in task_ids if task_id in self.states}
+        return {task_id: result for task_id, result in found.items() if result is not None}
+
+    async def unfinished_steps(self, after: str, limit: int) -> Sequence[Step]:
+        """Unfinished steps of workflows that fail fast."""
+        self._asked("unfinished_steps")
+        waiting = {task.task_id for task in self._dependants()}
         return [
-            HeldTask(
-                task_id=hold.task_id,
-                run=hold.run,
-                resource_class=state.submission.resource_class,
-                until=hold.until,
-                submission=hold.submission,
+            Step(state.task_id, state.run, state.submission.workflow_id)
+            for state in self.states.values()
+            if state.submission and state.submission.workflow_id and not state.terminal
+            if state.submission.on_dependency_failure == "fail_fast" and state.task_id not in waiting
+        ]
+
+    async def failed_steps(self, workflow_ids: Collection[str]) -> Mapping[str, Dependency]:
+        """The first step that did not complete."""
+        self._asked("failed_steps")
+        return {
+            state.submission.workflow_id: self._dependency(state)
+            for state in reversed(self.states.values())
+            if state.terminal and state.status is not TaskStatus.COMPLETED
+            if state.submission and state.submission.workflow_id and state.submission.workflow_id in workflow_ids
+        }
+
+    async def last_ticks(self, schedule_ids: Collection[str]) -> Mapping[str, str]:
+        """The latest task of each schedule."""
+        self._asked("last_ticks")
+        found: dict[str, str] = {}
+        for state in self.states.values():
+            schedule_id = state.submission.schedule_id if state.submission else None
+            if schedule_id is not None and schedule_id in schedule_ids:
+                found[schedule_id] = max(found.get(schedule_id, ""), state.task_id)
+        return found
+
+    def _dependency(self, state: TaskState) -> Dependency:
+        assert state.status is not None, "a state exists only after a fact"
+        return Dependency(state.task_id, state.status, state.error_code, state.error_detail)
+
+    def _dependants(self) -> list[Dependant]:
+        return [
+            Dependant(
+                task_id=task.task_id,
+                run=task.run,
+                resource_class=task.submitted.resource_class,
+                depends_on=task.submitted.depends_on,
+                on_dependency_failure=task.submitted.on_dependency_failure,
+                workflow_id=task.submitted.workflow_id,
+                until=task.state.due_at,
             )
-            for hold in self.log.records[topics.LIFECYCLE]
+            for task in self._held()
+            if task.reason == holds.DEPENDENCIES
+        ]
+
+    def _held(self, resource_class: str | None = None) -> list[HeldTask]:
+        latest = {hold.task_id: hold for hold in self.log.records[topics.LIFECYCLE] if isinstance(hold, TaskHeld)}
+        return [
+            HeldTask(state=state, reason=hold.reason, submission=hold.submission)
+            for hold in latest.values()
             if (state := self.states.get(hold.task_id)) and state.status is TaskStatus.HELD and state.submission
-            if hold.TYPE == "task.held"
+            if resource_class in (None, state.submission.resource_class)
         ]
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.dependencies import Dependency, GiveUp, Go, Stop, Verdict, Wait, verdict, with_results
+from domain.dependencies import Dependency, GiveUp, Go, Stop, Verdict, Wait, sources, stopped, verdict, with_results
 from domain.states import TERMINAL, TaskStatus
 from schemas.codec import decode, encode
 from schemas.events import TaskSubmitted
@@ -38,7 +38,7 @@ def judged(submission: TaskSubmitted, **states: TaskStatus) -> Verdict:
 def test_it_waits_until_all_have_ended() -> None:
     assert judged(task("a", "b"), a=S.COMPLETED, b=S.RUNNING) == Wait(("b",))
     assert judged(task("a", "b"), a=S.COMPLETED) == Wait(("b",)), "an unknown one may still come"
-    assert judged(task("a", "b"), a=S.COMPLETED, b=S.COMPLETED) == Go(())
+    assert judged(task("a", "b"), a=S.COMPLETED, b=S.COMPLETED) == Go()
 
 
 @pytest.mark.parametrize("status", FAILED)
@@ -57,10 +57,20 @@ def test_a_step_is_called_by_its_name() -> None:
     assert found == GiveUp("dependency_failed", "step first (task w:first) did not complete (failed, broken)")
 
 
+def test_the_step_that_began_it_is_named_however_many_lie_between() -> None:
+    step = task("w:second", workflow_id="w")
+    began = "step first (task w:first) did not complete (failed, broken)"
+    second = Dependency("w:second", S.FAILED, "dependency_failed", began)
+    assert verdict(step, {"w:second": second}) == GiveUp("dependency_failed", began)
+    first = Dependency("w:first", S.FAILED, "broken")
+    assert stopped("w", first) == "workflow w was stopped: step first (task w:first) did not complete"
+
+
 def test_it_goes_on_all_the_same_where_its_sender_said_so() -> None:
     submission = task("a", "b", payload={"x": {"$from": "a"}, "y": {"$from": "b"}}, on_dependency_failure="continue")
     assert judged(submission, a=S.FAILED, b=S.RUNNING) == Wait(("b",))
-    assert judged(submission, a=S.FAILED, b=S.COMPLETED) == Go(("b",))
+    assert judged(submission, a=S.FAILED, b=S.COMPLETED) == Go()
+    assert sources(submission) == ("a", "b")
     released = with_results(submission, {"b": "[1]"})
     assert isinstance(released, TaskSubmitted)
     assert json.loads(released.payload) == {"x": None, "y": [1]}

@@ -10,7 +10,7 @@ from domain.task import TaskState
 from schemas.codec import encode
 from schemas.commands import CancelTask
 from schemas.events import TaskCancelled, TaskQueued, TaskSubmitted
-from streams import held_work, topics
+from streams import held_work, leading, topics, wishes
 from streams.admission import Admission
 from streams.held_work import HeldWork
 from streams.log import LogUnavailable
@@ -94,7 +94,7 @@ async def test_who_comes_while_others_wait_for_room_waits_behind_them(world: Mem
 
 async def test_a_cancel_ends_a_held_task(world: MemoryWorld, service: HeldWork) -> None:
     hold(world, task("a"), task("b"))
-    service.cancel(CancelTask(task_id="a", requested_at=AT, reason="no longer wanted"))
+    service.ask(CancelTask(task_id="a", requested_at=AT, reason="no longer wanted"))
     for _ in range(2):
         await service.turn(AT)
     ends = [fact for fact in world.log.records[topics.LIFECYCLE] if isinstance(fact, TaskCancelled)]
@@ -105,8 +105,8 @@ async def test_a_cancel_ends_a_held_task(world: MemoryWorld, service: HeldWork) 
 
 
 async def test_a_cancel_that_comes_before_the_hold_counts(world: MemoryWorld, service: HeldWork) -> None:
-    service.cancel(CancelTask(task_id="a", requested_at=AT))
-    for _ in range(held_work.CANCEL_LOOK_UPS_MAX + 1):
+    service.ask(CancelTask(task_id="a", requested_at=AT))
+    for _ in range(wishes.LOOK_UPS_MAX + 1):
         await service.turn(AT)
     hold(world, task("a"))
     await service.turn(SOON)
@@ -118,8 +118,8 @@ async def test_a_cancel_of_another_run_or_of_a_task_that_is_not_held_does_nothin
     world: MemoryWorld, service: HeldWork
 ) -> None:
     hold(world, task("a"))
-    service.cancel(CancelTask(task_id="a", requested_at=AT, run=2))
-    service.cancel(CancelTask(task_id="nobody", requested_at=AT))
+    service.ask(CancelTask(task_id="a", requested_at=AT, run=2))
+    service.ask(CancelTask(task_id="nobody", requested_at=AT))
     await service.turn(AT)
     assert len(world.log.records[topics.LIFECYCLE]) == 1
 
@@ -127,7 +127,7 @@ async def test_a_cancel_of_another_run_or_of_a_task_that_is_not_held_does_nothin
 async def test_a_released_task_is_no_longer_ours_to_cancel(world: MemoryWorld, service: HeldWork) -> None:
     hold(world, task("a"))
     await service.turn(SOON)
-    service.cancel(CancelTask(task_id="a", requested_at=SOON))
+    service.ask(CancelTask(task_id="a", requested_at=SOON))
     await service.turn(SOON)
     assert len(world.log.records[topics.LIFECYCLE]) == 1
 
@@ -164,8 +164,8 @@ async def test_only_the_leader_moves_tasks_and_another_may_become_it(
             stop.set()
         return asked[-1]
 
-    monkeypatch.setattr(held_work, "POLL_INTERVAL_SECONDS", 0.001)
-    await asyncio.wait_for(service.run(stop, leads), 10)
+    monkeypatch.setattr(leading, "POLL_INTERVAL_SECONDS", 0.001)
+    await asyncio.wait_for(leading.take_turns([service], stop, leads), 10)
     assert asked == [False, False, True]
     assert world.log.records["tasks-cpu-normal"] == [task("a")]
 

@@ -159,7 +159,7 @@ async def test_a_reader_that_breaks_rejects_the_record_and_goes_on(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(Reader, "task", broken)
+    monkeypatch.setattr(Reader, "tasks", broken)
     await door.copy([echo(0)], AT)
     (fact,) = world.log.records[topics.LIFECYCLE]
     assert fact.error_code == "unreadable_record"

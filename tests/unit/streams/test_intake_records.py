@@ -40,7 +40,8 @@ AVRO = TaskSubmitted(
 
 
 def read(value: bytes | None, traceparent: str | None = None) -> TaskSubmitted:
-    return READER.task(value, ORIGIN, at=AT, traceparent=traceparent)
+    (task,) = READER.tasks(value, ORIGIN, at=AT, traceparent=traceparent)
+    return task
 
 
 def refused(value: bytes | None) -> Unacceptable:
@@ -61,7 +62,8 @@ def test_a_record_without_an_id_is_the_same_task_each_time_it_is_read() -> None:
     value = json.dumps(ECHO).encode()
     assert read(value) == read(value)
     assert read(value).task_id == POSITION_ID
-    assert READER.task(value, replace(ORIGIN, offset=18), at=AT, traceparent=None).task_id != POSITION_ID
+    (other,) = READER.tasks(value, replace(ORIGIN, offset=18), at=AT, traceparent=None)
+    assert other.task_id != POSITION_ID
 
 
 def test_an_id_of_the_senders_choice_is_kept() -> None:
