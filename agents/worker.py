@@ -26,6 +26,7 @@ from agents.vitals import VitalSigns
 from agents.watchdog import Patience
 from domain.configuration import Configuration
 from domain.errors import TaskError
+from domain.limits.exchange import Terms
 from domain.retry import RetryPolicy
 from domain.strategies.choice import StrategyChoice
 from streams.faust_stream import FaustShardStream
@@ -55,6 +56,10 @@ class WorkerConfig:
     session_timeout_seconds: float = 10.0
     #: Where leases are and where the worker says what waits; None: limits hold within this process only.
     database_url: str | None = None
+    #: How long leases of limits last and when they are renewed; the same for all workers of an installation.
+    leases: Terms = field(default_factory=Terms)
+    #: Whom limits of the scope `node` are about; None: this host's name.
+    node: str | None = None
     #: How long running attempts may go on once the worker was told to stop.
     drain_seconds: float = 3.0
     handlers: HandlerSettings = field(default_factory=HandlerSettings)
@@ -120,8 +125,8 @@ async def _work(
     )
     outbox = Outbox(log, certain=lambda: stream.in_session)
     commands = CommandTail(config.bootstrap_servers, lambda command: core.owner.wishes.obey(command))
-    table = None if config.database_url is None else PostgresTable(config.database_url)
-    gates = Gates(config.resource_class, slots=config.slots, table=table)
+    table = None if config.database_url is None else PostgresTable(config.database_url, config.leases)
+    gates = Gates(config.resource_class, slots=config.slots, table=table, node=config.node)
     core = make_core(
         CoreConfig(
             resource_class=config.resource_class,
