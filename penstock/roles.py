@@ -138,6 +138,7 @@ def agents_of(resource_class: str) -> Role:
 
     async def agents(settings: Settings, stop: asyncio.Event) -> None:
         from agents.worker import WorkerConfig, run_worker
+        from domain.limits.exchange import Terms
         from domain.retry import RetryPolicy
 
         mine = settings.classes[resource_class]
@@ -150,6 +151,8 @@ def agents_of(resource_class: str) -> Role:
             strategy=mine.strategy,
             configuration=settings.first_configuration,
             database_url=addresses(settings)[1],
+            leases=Terms.lasting(settings.limit_lease_seconds),
+            node=settings.node_name,
             retry=RetryPolicy(
                 delay_seconds=settings.retry_delay_seconds, delay_seconds_max=settings.retry_delay_max_seconds
             ),
