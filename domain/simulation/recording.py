@@ -79,8 +79,10 @@ class _Course:
     task: Waiting
     run: int
     preemptible: bool
-    #: From when on it waits; None until something says so.
-    since_us: int
+    #: When the log took it, by the broker's clock.
+    accepted_us: int
+    #: From when on it waits again, by its worker's clock; None until it has started once.
+    again_us: int | None = None
     visits: list[Visit] = field(default_factory=list)
     #: The attempt that runs.
     active: Visit | None = None
@@ -98,6 +100,7 @@ class Recorder:
         self._cost_of, self._preemptible = cost_of, preemptible
         self._submissions: dict[tuple[str, int], list[tuple[_Place, TaskSubmitted]]] = {}
         self._facts: dict[tuple[str, int], list[TaskEvent]] = {}
+        self._known: set[str] = set()
 
     def add(self, recorded: RecordedEvent) -> None:
         """One more record."""
@@ -106,8 +109,13 @@ class Recorder:
         if isinstance(event, TaskSubmitted):
             place = (recorded.timestamp_ms, recorded.partition, recorded.offset)
             self._submissions.setdefault(key, []).append((place, event))
+            self._known.add(event.task_id)
         else:
             self._facts.setdefault(key, []).append(event)
+
+    def knows(self, task_id: str) -> bool:
+        """Whether a submission of the task was read."""
+        return task_id in self._known
 
     def visits(self) -> list[Visit]:
         """All visits of tasks whose submission was read, in the order in which they began."""
@@ -183,16 +191,16 @@ def _come_back(course: _Course, places: list[_Place]) -> None:
     course.left_us = None
     if (later := next((place for place in places if place[0] >= left_ms), None)) is not None:
         course.task = replace(course.task, accepted_ms=later[0], tie=later[1:])
-        course.since_us = max(course.since_us, later[0] * 1000)
 
 
 def _start(course: _Course, fact: events.TaskStarted, at_us: int) -> None:
-    entered_us = course.since_us if fact.entered_at is None else microseconds(fact.entered_at)
     if fact.model is not None and fact.model != course.task.lane.model:
         course.task = replace(course.task, lane=replace(course.task.lane, model=fact.model))
     visit = _visit(course)
-    # What was measured by another clock may not begin after it ended.
-    visit.arrives_us = min(max(visit.arrives_us, entered_us), at_us)
+    if fact.entered_at is not None:
+        # The broker's clock may differ from the worker's, by which all else is told.
+        visit.arrives_us = max(course.again_us or 0, microseconds(fact.entered_at))
+    visit.arrives_us = min(visit.arrives_us, at_us)
     visit.started_us, visit.worker, visit.strategy = at_us, fact.worker, fact.strategy
     course.visits.append(visit)
     course.active, course.waits = visit, False
@@ -203,7 +211,8 @@ def _visit(course: _Course) -> Visit:
     course.changes = []
     if changes:
         course.task = replace(course.task, priority=changes[-1][1])
-    return Visit(task, course.run, course.since_us, course.preemptible, changes=changes)
+    arrives_us = course.accepted_us if course.again_us is None else course.again_us
+    return Visit(task, course.run, arrives_us, course.preemptible, changes=changes)
 
 
 def _end(course: _Course, at_us: int) -> Visit | None:
@@ -215,7 +224,7 @@ def _end(course: _Course, at_us: int) -> Visit | None:
 
 def _wait_again(course: _Course, since_us: int, *, queued: bool) -> None:
     """What waits by its own doing goes to the end of the line."""
-    course.since_us, course.waits = since_us, True
+    course.again_us, course.waits = since_us, True
     course.task = replace(course.task, queued_ms=since_us // 1000 if queued else 0)
 
 
