@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable
@@ -16,7 +17,6 @@ from streams import topics
 from streams.log import Appended, EventLog, LogUnavailable
 
 SHARDS = 4
-BEGIN_MS = 1_800_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,13 @@ def partition_of(key: bytes) -> int:
 
 
 class MemoryLog(EventLog):
-    """Everything that `EventLog` says, on lists. The clock moves a millisecond with each record."""
+    """Everything that `EventLog` says, on lists. The clock moves a millisecond at least with each record."""
 
     def __init__(self, timeout_seconds: float = 10.0) -> None:
         self._timeout_seconds = timeout_seconds
         self.timeouts = 0
         self.partitions: defaultdict[tuple[str, int], list[MemoryRecord]] = defaultdict(list)
-        self._now_ms = BEGIN_MS
+        self._now_ms = 0
         self._held: list[tuple[asyncio.Future[Any], tuple[Any, ...]]] | None = None
         #: How many of the next appends are refused, as by a broker that is away.
         self.refusals = 0
@@ -116,7 +116,7 @@ class MemoryLog(EventLog):
     def _write(
         self, topic: str, partition: int, value: bytes | None, key: bytes | None, headers: tuple[tuple[str, bytes], ...]
     ) -> Appended:
-        self._now_ms += 1
+        self._now_ms = max(self._now_ms + 1, time.time_ns() // 1_000_000)
         part = self.partitions[(topic, partition)]
         part.append(MemoryRecord(topic, partition, len(part), self._now_ms, key, value, headers))
         return Appended(topic, partition, len(part) - 1)

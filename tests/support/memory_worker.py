@@ -54,6 +54,9 @@ class Script:
     running_max: int = 0
     #: Tasks that were cancelled while they ran.
     cancelled: list[str] = field(default_factory=list)
+    #: How far tasks of type `count` are, and what their attempts began at.
+    counts: dict[str, int] = field(default_factory=dict)
+    resumed_at: list[object] = field(default_factory=list)
     _gates: dict[str, asyncio.Event] = field(default_factory=dict)
 
     def let_go(self, task_id: str) -> None:
@@ -84,6 +87,33 @@ class Script:
         finally:
             self.running.discard(ctx.task_id)
 
+    async def count(self, payload: StepPayload, ctx: TaskContext) -> Mapping[str, object]:
+        """Counts on from its checkpoint until the test lets it go."""
+        self.started.append(ctx.task_id)
+        self.running.add(ctx.task_id)
+        self.resumed_at.append(ctx.checkpointed)
+        if payload.then == "stay":
+            ctx.not_preemptible()
+        number = int(ctx.checkpointed["number"]) if ctx.checkpointed else 0
+        try:
+            while not self._gates.setdefault(ctx.task_id, asyncio.Event()).is_set():
+                number += 1
+                self.counts[ctx.task_id] = number
+                await ctx.checkpoint({"number": number, "padding": "x" * (100_000 if payload.then == "large" else 0)})
+                await asyncio.sleep(0)
+            return {"number": number}
+        finally:
+            self.running.discard(ctx.task_id)
+
+    async def alive(self, payload: StepPayload, ctx: TaskContext) -> Mapping[str, object]:
+        """Gives signs of life, if told to `beat`, until the test lets it go."""
+        self.started.append(ctx.task_id)
+        while not self._gates.setdefault(ctx.task_id, asyncio.Event()).is_set():
+            if payload.then == "beat":
+                await ctx.heartbeat()
+            await asyncio.sleep(0.005)
+        return {}
+
 
 @dataclass
 class World:
@@ -91,6 +121,7 @@ class World:
 
     log: MemoryLog = field(default_factory=MemoryLog)
     script: Script = field(default_factory=Script)
+    artifacts_url: str = "memory://penstock-tests"
     group: MemoryGroup = field(init=False)
 
     def __post_init__(self) -> None:
@@ -146,6 +177,11 @@ class MemoryWorker:
         """See `Core`."""
         return self.core.dispatcher
 
+    def configure(self, **changes: Any) -> None:
+        """Have the registry say this from now on."""
+        strategies = {CLASS: self.core.steering.choice}
+        self.dispatcher.configure(Configuration(**{"strategies": strategies, **changes}))
+
     async def kill(self) -> None:
         """End as SIGKILL does: nothing more is written, nothing handed back."""
         for task in self.services:
@@ -173,12 +209,16 @@ async def worker(
     """A worker of the world; the test assigns its shards."""
     registry = Registry()
     registry.handler("step", resource_class=CLASS, payload=StepPayload, version=7)(world.script.step)
+    registry.handler("count", resource_class=CLASS, payload=StepPayload, preemptible=True)(world.script.count)
+    registry.handler("alive", resource_class=CLASS, payload=StepPayload, heartbeat_timeout_seconds=0.2)(
+        world.script.alive
+    )
     settings = HandlerSettings()
     runner = AttemptRunner(
         registry=registry,
         settings=settings,
         engines=Engines(settings, processes_max=1),
-        artifacts=ArtifactStore(settings.artifacts_url),
+        artifacts=ArtifactStore(world.artifacts_url),
         log=world.log,
         retry=retry or RetryPolicy(delay_seconds=0.0),
     )
