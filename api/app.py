@@ -25,12 +25,14 @@ from api.recent import RecentTasks
 from api.request_log import RequestLog
 from api.routing import resource
 from api.scheduler import SchedulerRoutes
+from api.schedules import ScheduleRoutes
 from api.submissions import Submissions
 from api.task_control import TaskControl
 from api.tasks import TaskRoutes
 from api.waiting import Waiters
 from api.watermark import Watermark
 from api.why import WhyRoutes
+from api.workflows import WorkflowRoutes
 
 
 def create_app(deps: ApiDeps) -> Starlette:
@@ -59,7 +61,17 @@ def create_app(deps: ApiDeps) -> Starlette:
         *ModelRoutes(settings, configuring).routes(),
         *TaskControl(settings, deps.log, read_model, lookup).routes(),
         *WhyRoutes(read_model, lookup, configuring).routes(),
+        *ScheduleRoutes(settings, deps.catalogue, configuring).routes(),
     ]
+    workflows = WorkflowRoutes(
+        settings=settings,
+        catalogue=deps.catalogue,
+        log=deps.log,
+        read_model=read_model,
+        lookup=lookup,
+        recent=recent,
+        watermark=watermark,
+    )
     health = Health(settings, deps.broker, read_model, watermark)
 
     @asynccontextmanager
@@ -79,7 +91,7 @@ def create_app(deps: ApiDeps) -> Starlette:
                     await task
 
     return Starlette(
-        routes=[*tasks.routes(), *control, *health.routes(), *_description(deps)],
+        routes=[*tasks.routes(), *workflows.routes(), *control, *health.routes(), *_description(deps)],
         middleware=[Middleware(RequestLog)],
         exception_handlers=dict(problems.HANDLERS),
         lifespan=lifespan,

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api import openapi_control, problems, queries, views
-from api.openapi_parts import REF, TASK_ID, Json, answer, operation, query
+from api import openapi_control, openapi_held, problems, queries, views
+from api.openapi_parts import IDEMPOTENCY_KEY, REF, TASK_ID, Json, answer, operation, query
 from api.ports import ApiSettings
 from domain.catalogue import Catalogue, TaskType
 from schemas.submission import Submission
@@ -39,8 +39,8 @@ def document(settings: ApiSettings, catalogue: Catalogue) -> Json:
         },
         # Relative: the document is right wherever a proxy puts it.
         "servers": [{"url": "/"}],
-        "tags": [{"name": name} for name in ("tasks", "scheduler", "models", "system")],
-        "paths": _task_paths(settings) | openapi_control.paths() | _system_paths(),
+        "tags": [{"name": name} for name in ("tasks", *openapi_held.TAGS, "scheduler", "models", "system")],
+        "paths": _task_paths(settings) | openapi_held.paths(settings) | openapi_control.paths() | _system_paths(),
         "components": {"schemas": _schemas(types), "responses": _problem_responses()},
     }
 
@@ -48,8 +48,8 @@ def document(settings: ApiSettings, catalogue: Catalogue) -> Json:
 def _schemas(types: Iterable[TaskType]) -> Json:
     types = list(types)
     wanted: list[tuple[type[BaseModel], Any]] = [(model, "serialization") for model in _ANSWERS]
-    wanted += [(model, "serialization") for model in openapi_control.ANSWERS]
-    wanted += [(model, "validation") for model in openapi_control.BODIES]
+    wanted += [(model, "serialization") for model in (*openapi_control.ANSWERS, *openapi_held.ANSWERS)]
+    wanted += [(model, "validation") for model in (*openapi_control.BODIES, *openapi_held.BODIES)]
     wanted += [(task_type.payload, "validation") for task_type in types]
     names, definitions = models_json_schema([*wanted, (Submission, "validation")], ref_template=REF)
     schemas: Json = dict(definitions["$defs"])
@@ -135,13 +135,6 @@ def _problem_responses() -> Json:
 def _task_paths(settings: ApiSettings) -> Json:
     name = {"type": "string", "minLength": 1, "maxLength": queries.NAME_CHARACTERS_MAX}
     wait = {"type": "number", "minimum": 0, "maximum": settings.wait_seconds_max}
-    key = {
-        "name": "Idempotency-Key",
-        "in": "header",
-        "required": False,
-        "schema": {"type": "string", "minLength": 1, "maxLength": 257},
-        "description": "The same key of the same tenant is the same task.",
-    }
     body = {"required": True, "content": {"application/json": {"schema": {"$ref": REF.format(model="Submission")}}}}
     submitted = answer(
         202, "The log holds the task.", views.AcceptedView, 400, 409, 413, 415, 422, 429, 500, 503, location=True
@@ -161,7 +154,7 @@ def _task_paths(settings: ApiSettings) -> Json:
     waiting = [TASK_ID, query("wait", wait, "Hold the answer until the task has ended, or for so many seconds.")]
     return {
         "/api/v1/tasks": {
-            "post": operation("submitTask", "tasks", "Submit a task", submitted, [key], requestBody=body),
+            "post": operation("submitTask", "tasks", "Submit a task", submitted, [IDEMPOTENCY_KEY], requestBody=body),
             "get": operation(
                 "listTasks",
                 "tasks",

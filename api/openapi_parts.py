@@ -14,6 +14,14 @@ Json = dict[str, Any]
 #: Parameter of every route of one task.
 TASK_ID: Json = {"name": "task_id", "in": "path", "required": True, "schema": {"type": "string"}}
 
+IDEMPOTENCY_KEY: Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 257},
+    "description": "The same key of the same tenant is the same task, or workflow.",
+}
+
 
 def answer(status: int, what: str, model: type[BaseModel], *problem_statuses: int, location: bool = False) -> Json:
     """The responses of an operation: one that is well, and problems by status."""

@@ -11,14 +11,17 @@ from domain.configuration import Configuration
 from domain.dispatch_status import Dispatcher
 from domain.line import Line
 from domain.states import TaskStatus
+from domain.strategies.estimates import Kind
 from domain.submission import SubmissionDefaults
 from domain.task import TaskState
 from projections.history import HistoryEntry
 from projections.offsets import Progress
 from projections.selection import Selected, Selection
+from projections.workflows import StepRow
 from schemas.commands import TaskCommand
 from schemas.configuration import ConfigurationEvent
 from schemas.events import LifecycleEvent, TaskSubmitted
+from schemas.workflows import WorkflowSubmitted
 from streams.cluster import Offsets
 from streams.log import Appended
 from streams.ports import QueueSnapshot
@@ -84,6 +87,10 @@ class ReadModel(Protocol):
         """Those of the tasks that have ended."""
         ...
 
+    async def steps(self, workflow_id: str, task_ids: Collection[str] = ()) -> Sequence[StepRow]:
+        """The tasks of a workflow, and those that have one of the ids."""
+        ...
+
     async def queue(self) -> QueueSnapshot:
         """What waits now, and what of the log that takes into account."""
         ...
@@ -104,7 +111,7 @@ class ReadModel(Protocol):
         """How many tasks match that have not ended."""
         ...
 
-    async def line(self, task_id: str, strategy: str) -> Line | None:
+    async def line(self, task_id: str, strategy: str, seconds: Mapping[Kind, float]) -> Line | None:
         """What waits beside a waiting task, and what of it the strategy starts first."""
         ...
 
@@ -143,6 +150,10 @@ class Log(Protocol):
 
     async def hold(self, submission: TaskSubmitted) -> Appended:
         """Accept a task that waits for its time, or for others."""
+        ...
+
+    async def workflow(self, workflow: WorkflowSubmitted) -> Appended:
+        """Accept a workflow."""
         ...
 
     async def fact(self, fact: LifecycleEvent) -> Appended:

@@ -47,6 +47,9 @@ BAD_KEY = Kind("bad-idempotency-key", 400, "The idempotency key cannot be used")
 NOT_FOUND = Kind("not-found", 404, "There is nothing here")
 TASK_NOT_FOUND = Kind("task-not-found", 404, "There is no such task")
 MODEL_NOT_FOUND = Kind("model-not-found", 404, "There is no such model")
+WORKFLOW_NOT_FOUND = Kind("workflow-not-found", 404, "There is no such workflow")
+SCHEDULE_NOT_FOUND = Kind("schedule-not-found", 404, "There is no such schedule")
+SCHEDULE_TAKEN = Kind("schedule-id-taken", 409, "Another schedule has this id")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "The method is not allowed here")
 ID_TAKEN = Kind("task-id-taken", 409, "Another task has this id")
 MODEL_TAKEN = Kind("model-name-taken", 409, "Another model has this name")
@@ -63,7 +66,7 @@ OTHER = Kind("http-error", 0, "The request cannot be answered")
 
 KINDS = (
     *(INVALID, KEY_REUSED, BAD_KEY, NOT_FOUND, TASK_NOT_FOUND, METHOD_NOT_ALLOWED, ID_TAKEN, STATE_FORBIDS, TOO_LARGE),
-    *(MODEL_NOT_FOUND, MODEL_TAKEN, PROVIDER_IN_USE),
+    *(MODEL_NOT_FOUND, MODEL_TAKEN, PROVIDER_IN_USE, WORKFLOW_NOT_FOUND, SCHEDULE_NOT_FOUND, SCHEDULE_TAKEN),
     *(UNSUPPORTED, QUEUE_FULL, INTERNAL, LOG_UNAVAILABLE, READ_MODEL_UNAVAILABLE, NOT_READY),
 )
 

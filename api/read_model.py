@@ -14,11 +14,13 @@ from api.ports import TaskFilter, TaskRow
 from domain.dispatch_status import Dispatcher
 from domain.line import Line
 from domain.states import TERMINAL
-from projections import database, dispatchers, history, line, offsets, queue_depth, selection, tasks
+from domain.strategies.estimates import Kind
+from projections import database, dispatchers, history, line, offsets, queue_depth, selection, tasks, workflows
 from projections.history import HistoryEntry
 from projections.offsets import Progress
 from projections.selection import Selected, Selection
 from projections.tasks import TaskView
+from projections.workflows import StepRow
 from streams.cluster import Offsets
 from streams.ports import QueueSnapshot, ReadModelUnavailable
 
@@ -68,6 +70,11 @@ class SqlReadModel:
             statuses = await tasks.get_statuses(connection, task_ids)
         return {task_id for task_id, status in statuses.items() if status in TERMINAL}
 
+    async def steps(self, workflow_id: str, task_ids: Collection[str] = ()) -> Sequence[StepRow]:
+        """The tasks of a workflow, and those that have one of the ids."""
+        async with self._connection() as connection:
+            return await workflows.steps(connection, workflow_id, task_ids)
+
     async def selection(self, wanted: Selection, *, after: str, limit: int) -> Sequence[Selected]:
         """So many of the unfinished tasks that match."""
         async with self._connection() as connection:
@@ -78,10 +85,10 @@ class SqlReadModel:
         async with self._connection() as connection:
             return await selection.count(connection, wanted)
 
-    async def line(self, task_id: str, strategy: str) -> Line | None:
+    async def line(self, task_id: str, strategy: str, seconds: Mapping[Kind, float]) -> Line | None:
         """What waits beside a task."""
         async with self._connection() as connection:
-            return await line.line(connection, task_id, strategy)
+            return await line.line(connection, task_id, strategy, seconds)
 
     async def dispatchers(self, resource_classes: Collection[str]) -> Sequence[Dispatcher]:
         """What the workers said last."""

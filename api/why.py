@@ -18,7 +18,7 @@ from api.lookup import Lookup
 from api.ports import ReadModel
 from api.routing import resource
 from api.views import json_response
-from domain.dispatch_status import Dispatcher
+from domain.dispatch_status import Dispatcher, lengths
 from domain.explain import explain
 from domain.explanation import Circumstances
 from domain.line import Line
@@ -50,8 +50,8 @@ class WhyRoutes:
         line: Line | None = None
         dispatchers: Sequence[Dispatcher] = ()
         if state.status in IN_LINE and submission is not None and strategy is not None:
-            line = await self._read_model.line(task_id, strategy)
             dispatchers = await self._read_model.dispatchers([submission.resource_class])
+            line = await self._read_model.line(task_id, strategy, lengths(dispatchers))
         waited: Counter[str] = Counter()
         if state.attempt:
             waited, strategy = _waited(await self._read_model.history(task_id), state.run, strategy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from api.ports import ApiDeps, ApiSettings
 from api.read_model import PostgresNotifications, SqlReadModel
@@ -42,12 +42,14 @@ async def open_api(config: ApiConfig) -> AsyncIterator[ApiDeps]:
         stack.push_async_callback(engine.dispose)
         log = await stack.enter_async_context(EventLog(config.bootstrap_servers, client_id="penstock-api"))
         broker = await stack.enter_async_context(Cluster(config.bootstrap_servers))
+        registry = RegistryTail(config.bootstrap_servers, first=config.first)
+        defaults = config.settings.defaults.following(lambda: registry.configuration.models)
         yield ApiDeps(
-            settings=config.settings,
+            settings=replace(config.settings, defaults=defaults),
             catalogue=config.catalogue,
             log=log,
             broker=broker,
             read_model=SqlReadModel(engine),
-            registry=RegistryTail(config.bootstrap_servers, first=config.first),
+            registry=registry,
             notifications=PostgresNotifications(config.database_url),
         )

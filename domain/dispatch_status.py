@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from domain.strategies.estimates import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,12 @@ class Dispatcher:
     running: int
     strategy: str
     lanes: tuple[LaneStatus, ...] = ()
+
+
+def lengths(dispatchers: Iterable[Dispatcher]) -> dict[Kind, float]:
+    """How long attempts of each type and model take, as one of the workers has learned it."""
+    lanes = (lane for worker in dispatchers for lane in worker.lanes)
+    return {(lane.task_type, lane.model): lane.mean_seconds for lane in lanes if lane.mean_seconds is not None}
 
 
 def dispatcher_of(worker: str, resource_class: str, at: datetime, status: Mapping[str, Any]) -> Dispatcher:

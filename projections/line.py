@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, tuple_
+from sqlalchemy import ColumnElement, case, func, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.line import Line, Queue
 from domain.states import TaskStatus
+from domain.strategies.estimates import UNKNOWN_SECONDS, Kind
 from projections.tasks import TASKS
 
 #: States of a task that stands in line; one that waits for a retry or is held comes back to it later.
 IN_LINE = (TaskStatus.SUBMITTED, TaskStatus.QUEUED)
+#: The deadline of a task without one.
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
-async def line(connection: AsyncConnection, task_id: str, strategy: str) -> Line | None:
+async def line(connection: AsyncConnection, task_id: str, strategy: str, seconds: Mapping[Kind, float]) -> Line | None:
     """What waits beside a task, and what of it the strategy starts first; None for an unknown task.
 
-    One pass over the waiting tasks of its class, however many they are.
+    `seconds` says how long tasks of a type and model take, as workers have learned it. One pass over the waiting tasks
+    of the class, however many they are.
     """
     me, other = TASKS.alias("me"), TASKS.alias("other")
-    ahead = _ahead(strategy, other.c, me.c)
+    ahead = _ahead(strategy, other.c, me.c, seconds)
     same_model = other.c.model.is_not_distinct_from(me.c.model)
     query = (
         select(
@@ -62,7 +69,7 @@ def _arrival(task: Any) -> ColumnElement[Any]:
     return tuple_(func.coalesce(task.appended_at, task.created_at), task.task_id)
 
 
-def _ahead(strategy: str, other: Any, me: Any) -> ColumnElement[bool]:
+def _ahead(strategy: str, other: Any, me: Any, seconds: Mapping[Kind, float]) -> ColumnElement[bool]:
     """Whether the strategy starts the other task first; under `fair`, within one tenant."""
     earlier: ColumnElement[bool] = _arrival(other) < _arrival(me)
     match strategy:
@@ -72,8 +79,28 @@ def _ahead(strategy: str, other: Any, me: Any) -> ColumnElement[bool]:
         case "round_robin":
             sooner: ColumnElement[bool] = tuple_(_turn(other), other.task_id) < tuple_(_turn(me), me.task_id)
             return sooner
+        case "deadline":
+            return _before(func.coalesce(other.deadline_at, _NEVER), func.coalesce(me.deadline_at, _NEVER), earlier)
+        case "shortest_job_first":
+            return _before(_length(other, seconds), _length(me, seconds), earlier)
         case _:
             return earlier
+
+
+def _before(other: ColumnElement[Any], me: ColumnElement[Any], earlier: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The smaller one, of equal ones the earlier."""
+    first: ColumnElement[bool] = (other < me) | ((other == me) & earlier)
+    return first
+
+
+def _length(task: Any, seconds: Mapping[Kind, float]) -> ColumnElement[Any]:
+    """The sender's estimate, else what is learned of its kind, else what kinds take that are known."""
+    other = statistics.median_low(seconds.values()) if seconds else UNKNOWN_SECONDS
+    learned = [
+        ((task.type == task_type) & task.model.is_not_distinct_from(model), length)
+        for (task_type, model), length in seconds.items()
+    ]
+    return func.coalesce(task.estimated_seconds, case(*learned, else_=other) if learned else literal(other))
 
 
 def _turn(task: Any) -> ColumnElement[Any]:

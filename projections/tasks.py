@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     DateTime,
+    Double,
     Index,
     LargeBinary,
     PrimaryKeyConstraint,
@@ -85,6 +87,7 @@ TASKS = Table(
     Column("on_dependency_failure", Text, comment="fail, continue or fail_fast; null without submission"),
     Column("workflow_id", Text),
     Column("schedule_id", Text),
+    Column("estimated_seconds", Double, comment="how long one attempt takes, as its sender says"),
     PrimaryKeyConstraint("task_id", "run"),
 )
 _C = TASKS.c
@@ -226,7 +229,7 @@ def row_of(run: Run, *, latest: bool, with_submission: bool = True) -> tuple[Any
         *(run.submission_position or (None, None, None, None)),
         storable(state.routing_key),
         list(map(storable, state.routed_to)) or None,
-        *((None,) * 5 if submission is None else _relations(submission)),
+        *((None,) * 6 if submission is None else _relations(submission)),
     )
 
 
@@ -237,7 +240,12 @@ def _relations(submission: TaskSubmitted) -> tuple[Any, ...]:
         key(submission.on_dependency_failure),
         key(submission.workflow_id),
         key(submission.schedule_id),
+        _finite(submission.estimated_seconds),
     )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _view(row: Mapping[Any, Any]) -> TaskView:

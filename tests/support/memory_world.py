@@ -18,16 +18,19 @@ from domain.dependencies import Dependency
 from domain.dispatch_status import Dispatcher
 from domain.line import Line
 from domain.states import TERMINAL, TaskStatus
+from domain.strategies.estimates import Kind
 from domain.task import TaskState, evolve
 from projections.history import HistoryEntry
 from projections.offsets import Progress
 from projections.queue_depth import QUEUED
 from projections.selection import Selected, Selection
+from projections.workflows import StepRow
 from schemas.codec import Message, decode
 from schemas.commands import TaskCommand
 from schemas.configuration import ConfigurationEvent
 from schemas.envelope import Headers
 from schemas.events import LifecycleEvent, TaskEvent, TaskHeld, TaskRejected, TaskSubmitted
+from schemas.workflows import WorkflowSubmitted
 from streams import topics
 from streams.log import Appended, LogUnavailable
 from streams.ports import Dependant, HeldTask, QueueSnapshot, ReadModelUnavailable, Step
@@ -77,6 +80,10 @@ class MemoryLog:
     async def hold(self, submission: TaskSubmitted) -> Appended:
         """One record for intake."""
         return await self.write(topics.INTAKE, submission)
+
+    async def workflow(self, workflow: WorkflowSubmitted) -> Appended:
+        """One record for intake."""
+        return await self.write(topics.INTAKE, workflow)
 
     async def fact(self, fact: LifecycleEvent) -> Appended:
         """One record on task-lifecycle."""
@@ -134,6 +141,28 @@ class MemoryLog:
     def commands(self) -> list[TaskCommand]:
         """What lies on task-commands."""
         return list(self.records[topics.COMMANDS])
+
+
+def _step_row(row: TaskRow) -> StepRow:
+    state, submission = row.state, row.state.submission
+    assert submission is not None, "only described tasks are asked for"
+    assert state.status is not None, "a state exists only after a fact"
+    return StepRow(
+        task_id=state.task_id,
+        run=state.run,
+        workflow_id=submission.workflow_id,
+        status=state.status,
+        type=submission.type,
+        tenant=submission.tenant,
+        attempt=state.attempt,
+        depends_on=submission.depends_on,
+        on_dependency_failure=submission.on_dependency_failure,
+        error_code=state.error_code,
+        error_detail=state.error_detail,
+        created_at=submission.occurred_at,
+        started_at=state.started_at,
+        finished_at=state.finished_at,
+    )
 
 
 def topics_of_class(name: str) -> bool:
@@ -233,7 +262,7 @@ class MemoryReadModel:
             if wanted.created_before is None or source.occurred_at < wanted.created_before
         ]
 
-    async def line(self, task_id: str, strategy: str) -> Line | None:
+    async def line(self, task_id: str, strategy: str, seconds: Mapping[Kind, float]) -> Line | None:
         """As the test says."""
         self._asked("line")
         return self.lines.get(task_id)
@@ -277,6 +306,15 @@ class MemoryReadModel:
             if task.reason in (holds.RUN_AT, holds.QUEUE_FULL) and (task.state.due_at or at) <= at
         ]
         return sorted(found, key=lambda task: task.state.due_at or at)[:limit]
+
+    async def steps(self, workflow_id: str, task_ids: Collection[str] = ()) -> Sequence[StepRow]:
+        """The tasks of a workflow, and those that have one of the ids."""
+        self._asked("steps")
+        return [
+            _step_row(self._row(state))
+            for state in self.states.values()
+            if state.submission and (state.submission.workflow_id == workflow_id or state.task_id in task_ids)
+        ]
 
     async def held_for(self, reasons: Collection[str], resource_class: str, limit: int) -> Sequence[HeldTask]:
         """Held tasks of a class with one of the reasons."""
