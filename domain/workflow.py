@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -17,6 +18,7 @@ from pydantic_core import from_json
 from domain.catalogue import Catalogue
 from domain.errors import Flaw, InvalidSubmission, SubmissionTooLarge
 from domain.references import Reference, references, renamed, resolved
+from domain.states import TERMINAL, WAITING, TaskStatus
 from domain.submission import WRITTEN_BYTES_MAX, SubmissionDefaults, derived_id, flaws_of, submitted
 from schemas.events import TaskSubmitted
 from schemas.submission import Step, Workflow
@@ -26,6 +28,32 @@ from schemas.workflows import WorkflowSubmitted
 FAIL_FAST: Final = "fail_fast"
 #: Most steps of a cycle that an error names.
 _CYCLE_SHOWN_MAX: Final = 20
+
+
+class WorkflowStatus(StrEnum):
+    """What the states of its steps add up to."""
+
+    #: No step has started.
+    PENDING = "pending"
+    RUNNING = "running"
+    #: Every step completed.
+    COMPLETED = "completed"
+    #: All have ended, and one failed.
+    FAILED = "failed"
+    #: All have ended, none failed, and one was cancelled.
+    CANCELLED = "cancelled"
+
+
+def status_of(steps: Iterable[TaskStatus]) -> WorkflowStatus:
+    """The status of a workflow with such steps."""
+    found = frozenset(steps)
+    if found <= WAITING:
+        return WorkflowStatus.PENDING
+    if not found <= TERMINAL:
+        return WorkflowStatus.RUNNING
+    if found == {TaskStatus.COMPLETED}:
+        return WorkflowStatus.COMPLETED
+    return WorkflowStatus.CANCELLED if found <= {TaskStatus.COMPLETED, TaskStatus.CANCELLED} else WorkflowStatus.FAILED
 
 
 def step_id(workflow_id: str, step: str) -> str:

@@ -18,6 +18,7 @@ from schemas.commands import TaskCommand
 from schemas.configuration import ConfigurationEvent
 from schemas.envelope import Headers, headers
 from schemas.events import LifecycleEvent, TaskSubmitted
+from schemas.workflows import WorkflowSubmitted
 from streams import topics
 
 
@@ -70,6 +71,11 @@ class EventLog:
     async def hold(self, submission: TaskSubmitted) -> Appended:
         """Hand work that must wait to the intake."""
         future = await self.send(submission, topics.INTAKE, submission.task_id, traceparent=submission.traceparent)
+        return await self.acknowledged(future)
+
+    async def workflow(self, workflow: WorkflowSubmitted) -> Appended:
+        """Accept a workflow: one record, of which intake makes the tasks."""
+        future = await self.send(workflow, topics.INTAKE, workflow.workflow_id, traceparent=workflow.traceparent)
         return await self.acknowledged(future)
 
     async def command(self, command: TaskCommand) -> Appended:
