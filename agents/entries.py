@@ -60,7 +60,7 @@ class Entry:
     view: Waiting | None = None
     #: Loop time at which it began to wait here.
     waiting_since: float = 0.0
-    #: When it came here, aware UTC.
+    #: When it came here, or last came back into line here; aware UTC.
     entered_at: datetime | None = None
     #: The moment from which its present wait counts: its submission, or the end of the attempt before; aware UTC.
     waiting_from: datetime | None = None

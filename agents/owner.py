@@ -284,6 +284,9 @@ class Owner:
         if route is not None:
             self.departures.route(entry, route, int(_now_ms()))
             return
+        if entry.has_started:
+            # It stands in line again from now on, not from the end of its attempt: the log took a moment in between.
+            entry.entered_at = datetime.now(UTC)
         self._window.add(entry, asyncio.get_running_loop().time(), int(_now_ms()))
         self._arrived(entry)
 

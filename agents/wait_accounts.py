@@ -59,7 +59,8 @@ class WaitAccounts:
             entry.queued_ms = int(fact.occurred_at.timestamp() * 1000) if by_itself else 0
 
     def due(self, entry: Entry, at: datetime) -> None:
-        """A retry waited for until now."""
+        """A retry waited for until now, and stands in line from now on."""
+        entry.entered_at = at
         if entry.waiting_from is not None:
             waited = _ms(at - entry.waiting_from) - sum(entry.waited_before.values())
             entry.waited_before = _sum(entry.waited_before, {waits.BACKOFF: max(0.0, waited)})
