@@ -8,11 +8,12 @@ import pytest
 from domain.simulation.recording import RecordedEvent, Recorder
 from domain.simulation.replaying import replay
 from domain.strategies.choice import NAMES, StrategyChoice
+from domain.strategies.estimates import Estimates
+from domain.strategies.make import make_strategy
 from domain.strategies.strategy import Strategy
 from schemas.codec import decode
 from schemas.events import TaskEvent
 from tests.support.memory_worker import World, submission_of, until, worker
-from tests.support.strategies import strategy_of
 
 TASKS = 60
 OPTIONS = {"ageing_seconds": 0.02, "ageing_every": 3}
@@ -30,7 +31,7 @@ def recorder_of(world: World) -> Recorder:
 
 
 def make(name: str) -> Strategy:
-    return strategy_of(name, **OPTIONS)
+    return make_strategy(StrategyChoice(name, OPTIONS), Estimates(), lambda tenant: 1.0)
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
