@@ -15,9 +15,10 @@ from typing import Protocol
 from agents.entries import Entry
 from agents.outbox import RETRY_SECONDS
 from agents.window import Window
-from domain.decide import Fail, Hold, OwnerCommand
+from domain.decide import Fail, Hold, OwnerCommand, Queue
 from domain.decide import Route as RouteCommand
 from domain.routing import Route
+from domain.states import TaskStatus
 from domain.task import TaskState
 from schemas.events import TaskSubmitted
 from streams.log import EventLog, LogUnavailable
@@ -62,7 +63,11 @@ class Departures:
         assert value is not None, "a record that became an entry has a value"
         self._window.discard(entry, now_ms)
         entry.leaving = True
-        hold = Hold(at=datetime.now(UTC), reason=reason, until=entry.state.due_at, submission=value)
+        at = datetime.now(UTC)
+        hold = Hold(at=at, reason=reason, until=entry.state.due_at, submission=value)
+        if entry.state.status is TaskStatus.HELD:
+            # It came back from a hold: another one begins, which must be told from the one that has been ended.
+            self._commit(entry, Queue(at=at), _nothing)
         self._commit(entry, hold, lambda: self._let_go(entry))
 
     def route(self, entry: Entry, route: Route, now_ms: int) -> None:
@@ -96,3 +101,7 @@ class Departures:
         headers = [(name, value) for name, value in record.headers.items() if name != STATE_HEADER]
         headers.append((STATE_HEADER, state_header(entry.state, entry.waiting_from)))
         await self._log.acknowledged(await self._log.append(record.topic, record.value, key.encode(), headers))
+
+
+def _nothing() -> None:
+    return None
