@@ -255,7 +255,7 @@ async def worker(
         await made.kill()
 
 
-async def until(condition: Callable[[], object], *, what: str = "", seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], *, what: str = "", seconds: float = 30.0) -> None:
     """Return once the condition holds.
 
     Raises:
