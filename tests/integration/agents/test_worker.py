@@ -36,19 +36,19 @@ async def test_a_stopped_worker_hands_back_and_its_successor_goes_on_at_once(sce
     """Orderly: no attempt is charged, and nobody waits for a session to run out."""
     (slow,) = await scene.submit(seconds=30.0, attempts_max=1)
     async with working(scene, drain_seconds=0.2):
-        await until(lambda: scene.states[slow].status is TaskStatus.RUNNING, seconds=20)
-    await until(lambda: scene.types(slow) == ["started", "released"], seconds=5)
+        await until(lambda: scene.states[slow].status is TaskStatus.RUNNING, seconds=30)
+    await until(lambda: scene.types(slow) == ["started", "released"], seconds=30)
     async with working(scene, drain_seconds=0.2):
-        await until(lambda: scene.types(slow)[2:3] == ["started"], seconds=5)
+        await until(lambda: scene.types(slow)[2:3] == ["started"], seconds=30)
     assert scene.states[slow].attempts_lost == 0
 
 
 async def test_a_running_task_is_cancelled(scene: Scene) -> None:
     (task,) = await scene.submit(seconds=60.0)
     async with working(scene):
-        await until(lambda: scene.states[task].status is TaskStatus.RUNNING, seconds=20)
+        await until(lambda: scene.states[task].status is TaskStatus.RUNNING, seconds=30)
         await scene.log.command(CancelTask(task_id=task, requested_at=datetime.now(UTC)))
-        await scene.until_all(TaskStatus.CANCELLED, seconds=10)
+        await scene.until_all(TaskStatus.CANCELLED, seconds=30)
     assert scene.types(task) == ["started", "cancel_requested", "cancelled"]
 
 
@@ -56,7 +56,7 @@ async def test_a_cancel_from_before_the_worker_counts(scene: Scene) -> None:
     (task,) = await scene.submit(name="dead", seconds=1.0)
     await scene.log.command(CancelTask(task_id=task, requested_at=datetime.now(UTC)))
     async with working(scene):
-        await until(lambda: scene.states[task].terminal, seconds=20)
+        await until(lambda: scene.states[task].terminal, seconds=30)
     assert scene.states[task].status is TaskStatus.CANCELLED
 
 
@@ -66,7 +66,7 @@ async def test_a_high_task_behind_two_thousand_low_ones_starts_next(scene: Scene
         await until(lambda: scene.count(TaskStatus.COMPLETED, low) >= 20, seconds=30)
         before = scene.count(TaskStatus.COMPLETED, low)
         (high,) = await scene.submit(name="high", priority=3)
-        await scene.until_all(TaskStatus.COMPLETED, [high], seconds=10)
+        await scene.until_all(TaskStatus.COMPLETED, [high], seconds=30)
         accepted, started = scene.submissions[high].occurred_at, scene.states[high].started_at
         assert started is not None
         between = [
@@ -84,7 +84,7 @@ async def test_a_retry_far_off_does_not_hold_back_the_committed_offset(scene: Sc
     (late,) = await scene.submit(name="late", then="later")
     lag = {"trailing_seconds_max": 0.5, "check_seconds": 0.2}
     async with working(scene, lag=lag) as config:
-        await until(lambda: scene.states[late].status is TaskStatus.RETRY_SCHEDULED, seconds=20)
+        await until(lambda: scene.states[late].status is TaskStatus.RETRY_SCHEDULED, seconds=30)
         await scene.submit(40, name="after")
         await scene.until_all(TaskStatus.COMPLETED, [task for task in scene.states if task != late])
 
@@ -95,9 +95,9 @@ async def test_a_retry_far_off_does_not_hold_back_the_committed_offset(scene: Sc
     state = scene.states[late]
     async with working(scene):
         (other,) = await scene.submit(name="other")
-        await scene.until_all(TaskStatus.COMPLETED, [other], seconds=20)
+        await scene.until_all(TaskStatus.COMPLETED, [other], seconds=30)
         await scene.log.command(CancelTask(task_id=late, requested_at=datetime.now(UTC)))
-        await scene.until_all(TaskStatus.CANCELLED, [late], seconds=10)
+        await scene.until_all(TaskStatus.CANCELLED, [late], seconds=30)
     assert scene.types(late) == ["started", "retry_scheduled", "cancelled"]
     assert state.due_at is not None
 

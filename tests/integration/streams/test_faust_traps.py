@@ -84,7 +84,7 @@ def handed_out(events: list[Any], generation: int) -> list[Any]:
 
 async def until_committed(group: GroupMembership, topic: str, offset: int) -> None:
     """Return once the broker has the offset for the first shard."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await committed(group)).get((topic, 0)) != offset:
             await asyncio.sleep(0.1)
 
@@ -109,7 +109,7 @@ async def test_a_body_that_raises(kafka: str) -> None:
                 raise RuntimeError("a bug in the handler")
 
     async with running(plain_app(group), {low: take}):
-        await until(lambda: b"2" in seen, seconds=20)
+        await until(lambda: b"2" in seen, seconds=30)
     assert (await committed(group))[(low, 0)] == 3
 
     group, low = await one_band(kafka, 3)
@@ -121,9 +121,9 @@ async def test_a_body_that_raises(kafka: str) -> None:
 
     async with member(FaustShardStream, group) as owner:
         owner.on_record = fail
-        await until(lambda: len(owner.records) >= 2, seconds=20)
+        await until(lambda: len(owner.records) >= 2, seconds=30)
     async with member(FaustShardStream, group) as successor:
-        await until(lambda: 1 in [record.offset for record in successor.records], seconds=20)
+        await until(lambda: 1 in [record.offset for record in successor.records], seconds=30)
 
 
 async def test_an_unfinished_record_before_finished_ones(kafka: str) -> None:
@@ -131,7 +131,7 @@ async def test_an_unfinished_record_before_finished_ones(kafka: str) -> None:
     group, low = await one_band(kafka, 5)
     events: list[Any] = []
     async with running(plain_app(group), {low: collect(events)}):
-        await until(lambda: len(events) == 5, seconds=20)
+        await until(lambda: len(events) == 5, seconds=30)
         events[0].ack()
         await until_committed(group, low, 1)
         for offset in (2, 3):
@@ -142,7 +142,7 @@ async def test_an_unfinished_record_before_finished_ones(kafka: str) -> None:
     frontier = AckFrontier()
     async with member(FaustShardStream, group) as owner:
         owner.on_record = frontier.received
-        await until(lambda: len(owner.records) == 5, seconds=20)
+        await until(lambda: len(owner.records) == 5, seconds=30)
         for offset in (0, 2, 3):
             for record in frontier.finish(offset, 0.0):
                 owner.stream.ack(record)
@@ -167,7 +167,7 @@ async def test_back_pressure_by_pausing(kafka: str) -> None:
                 asyncio.get_running_loop().call_later(0.5, app.consumer.resume_partitions, {TP(low, 0)})
 
     async with running(app, {low: take}):
-        await until(lambda: seen and seen[-1] == count - 1, seconds=20)
+        await until(lambda: seen and seen[-1] == count - 1, seconds=30)
     assert len(seen) < count
     assert (await committed(group))[(low, 0)] == count
 
@@ -244,15 +244,15 @@ async def test_a_commit_that_a_rebalance_overtakes(kafka: str) -> None:
     app = plain_app(group)
     events: list[Any] = []
     async with running(app, {low: collect(events)}):
-        await until(lambda: events, seconds=20)
+        await until(lambda: events, seconds=30)
         consumer: Any = app.consumer
         await consumer._commit(gone)
-        await until(lambda: app.crash_reason, seconds=10)
+        await until(lambda: app.crash_reason, seconds=30)
     assert isinstance(app.crash_reason, ValueError)
 
     group, low = await one_band(kafka, 1)
     async with member(FaustShardStream, group) as owner:
-        await until(lambda: owner.records, seconds=20)
+        await until(lambda: owner.records, seconds=30)
         stream: Any = owner.stream
         assert not await stream._app.consumer._commit({TP(low, 7): 1})
         assert stream._app.crash_reason is None
@@ -266,14 +266,14 @@ async def test_a_late_acknowledgement_of_the_generation_before(kafka: str) -> No
     events: list[Any] = []
     app = plain_app(group)
     async with running(app, {low: collect(events)}):
-        await until(lambda: len(events) == 10, seconds=20)
+        await until(lambda: len(events) == 10, seconds=30)
         events[0].ack()
         await until_committed(group, low, 1)
         first = app.consumer_generation_id
         async with running(plain_app(group), {low: collect([])}) as other:
-            await until(lambda: other.consumer_generation_id > first, seconds=20)
+            await until(lambda: other.consumer_generation_id > first, seconds=30)
         # One generation for the join, one for the leave.
-        await until(lambda: len(handed_out(events, first + 2)) == 9, seconds=20)
+        await until(lambda: len(handed_out(events, first + 2)) == 9, seconds=30)
         again = {event.message.offset: event for event in handed_out(events, first + 2)}
         events[5].ack()
         for offset in (1, 2, 3):
@@ -283,15 +283,15 @@ async def test_a_late_acknowledgement_of_the_generation_before(kafka: str) -> No
 
     group, low = await one_band(kafka, 10)
     async with member(FaustShardStream, group) as owner:
-        await until(lambda: len(owner.records) == 10, seconds=20)
+        await until(lambda: len(owner.records) == 10, seconds=30)
         owner.stream.ack(owner.records[0])
         await until_committed(group, low, 1)
         old = list(owner.records)
         async with member(FaustShardStream, group) as second:
-            await until(lambda: second.ownerships, seconds=20)
+            await until(lambda: second.ownerships, seconds=30)
         # One generation for the join, one for the leave.
         newest = old[0].generation + 2
-        await until(lambda: sum(one.generation == newest for one in owner.records) == 9, seconds=20)
+        await until(lambda: sum(one.generation == newest for one in owner.records) == 9, seconds=30)
         owner.stream.ack(old[5])
         for record in [one for one in owner.records if one.generation == newest][:3]:
             owner.stream.ack(record)
@@ -316,7 +316,7 @@ async def test_a_recovery_in_partitions_assigned(kafka: str) -> None:
     app = plain_app(group)
     app.on_partitions_assigned.connect(recover, weak=False)
     async with running(app, {low: take}):
-        await until(lambda: "recovered" in order, seconds=20)
+        await until(lambda: "recovered" in order, seconds=30)
     assert order == ["record", "recovered"]
 
     group, low = await one_band(kafka, 1)
@@ -327,7 +327,7 @@ async def test_a_recovery_in_partitions_assigned(kafka: str) -> None:
 
     async with member(FaustShardStream, group) as owner:
         owner.on_assigned = wait_in_vain
-        await until(lambda: owner.records, seconds=20)
+        await until(lambda: owner.records, seconds=30)
     assert owner.calls[-2:] == ["assigned", "record"]
 
 
@@ -353,7 +353,7 @@ async def test_static_membership(kafka: str) -> None:
     generations = []
     for _ in range(2):
         async with member(FaustShardStream, group) as owner:
-            await until(partial(bool, owner.records), seconds=20)
+            await until(partial(bool, owner.records), seconds=30)
             generations.append(owner.records[0].generation)
     assert generations[1] > generations[0]
 
@@ -370,9 +370,9 @@ async def test_a_poll_limit_while_all_bands_are_full(kafka: str) -> None:
         return not consumer._thread._consumer._coordinator.member_id
 
     async with running(app, {low: collect(events)}):
-        await until(lambda: events, seconds=20)
+        await until(lambda: events, seconds=30)
         app.consumer.on_buffer_full(TP(low, 0))
-        await until(outside, seconds=20)
+        await until(outside, seconds=30)
         app.consumer.on_buffer_drop(TP(low, 0))
         await produce(kafka, [(low, 0, b"again")])
         with pytest.raises(AssertionError, match="in vain"):
