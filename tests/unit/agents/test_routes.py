@@ -45,6 +45,12 @@ class TestRouter:
         return Route("fallback", self.failed_to, f"{failure.code}; fallback")
 
 
+def done(world: World) -> bool:
+    """Whether everything was handed out and has ended."""
+    world.group.deliver()
+    return world.lag == 0
+
+
 def shard_of(task_id: str) -> int:
     return partition_of(task_id.encode())
 
@@ -58,7 +64,7 @@ async def test_a_task_goes_where_the_router_says_and_runs_there_once(away: int) 
         await world.group.rebalance({w.stream: ALL})
         await world.submit("t", model="auto")
         await until(lambda: world.log.types("t") == ["routed"])
-        await until(lambda: (world.group.deliver(), world.lag == 0)[1])
+        await until(lambda: done(world))
     assert world.log.types("t") == ["routed", "started", "completed"]
     _, started, _ = world.log.facts("t")
     assert isinstance(started, events.TaskStarted)
@@ -74,7 +80,7 @@ async def test_a_task_goes_on_with_another_worker_whose_epoch_is_lower() -> None
         await world.group.rebalance({one.stream: {here}, other.stream: {there}})
         one.owner.epoch += 1000
         await world.submit("t", model="auto")
-        await until(lambda: (world.group.deliver(), world.lag == 0)[1])
+        await until(lambda: done(world))
         assert not one.owner.entries
     facts = world.log.facts("t")
     assert world.log.types("t") == ["routed", "started", "completed"]
@@ -88,7 +94,7 @@ async def test_a_failed_attempt_goes_to_the_fallback_whatever_the_failure() -> N
     async with worker(world, router=router) as w:
         await world.group.rebalance({w.stream: ALL})
         await world.submit("t", "refuse", attempts_max=3)
-        await until(lambda: (world.group.deliver(), world.lag == 0)[1])
+        await until(lambda: done(world))
     assert world.log.types("t") == ["started", "retry_scheduled", "routed", "started", "failed"]
     state = fold("t", world.log.facts("t"))
     assert (state.model, state.attempt, state.error_code) == ("fallback", 2, "refused")
@@ -117,7 +123,7 @@ async def test_a_route_whose_copy_was_not_made_is_made_good_by_the_next_owner() 
         part[:] = [record for record in part if STATE_HEADER not in dict(record.headers)]
     async with worker(world) as w:
         await world.group.rebalance({w.stream: ALL})
-        await until(lambda: (world.group.deliver(), world.lag == 0)[1])
+        await until(lambda: done(world))
     assert world.log.types("t") == ["routed", "started", "completed"]
 
 
@@ -126,7 +132,7 @@ async def test_a_copy_that_was_made_twice_runs_once() -> None:
     await crashed_before(world, lambda: copies(world) > 0)
     async with worker(world) as w:
         await world.group.rebalance({w.stream: ALL})
-        await until(lambda: (world.group.deliver(), world.lag == 0)[1])
+        await until(lambda: done(world))
     assert copies(world) >= 1
     assert world.log.types("t") == ["routed", "started", "completed"]
 
@@ -138,7 +144,7 @@ async def test_a_repeat_of_a_task_that_went_elsewhere_is_let_go() -> None:
     async with worker(world, router=TestRouter(entering_to=key_of(there))) as one, worker(world) as other:
         await world.group.rebalance({one.stream: {here}, other.stream: {there}})
         await world.submit("t", "wait", model="auto")
-        await until(lambda: (world.group.deliver(), bool(world.script.running))[1])
+        await until(lambda: done(world) or world.script.running)
         await world.submit("t", "wait", model="auto")
         assert not one.owner.entries
         world.script.let_go("t")
