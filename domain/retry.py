@@ -22,9 +22,12 @@ class RetryPolicy:
         doublings = min(failures - 1, 62)
         return float(min(self.delay_seconds * 2**doublings, self.delay_seconds_max))
 
-    def backoff_seconds(self, failures: int, jitter: float, least_seconds: float = 0.0) -> float:
+    def backoff_seconds(self, failures: int, jitter: float, asked_seconds: float = 0.0) -> float:
         """The wait after so many failures; `jitter` in [0, 1] spreads it from nothing to the ceiling.
 
-        `least_seconds` is what the other side asked for (Retry-After): not undercut up to `retry_after_seconds_max`.
+        `asked_seconds` is what the other side asked for (Retry-After). It knows best: that is the wait, up to
+        `retry_after_seconds_max`. What keeps all who were told the same from coming at once are limits.
         """
-        return max(jitter * self.ceiling_seconds(failures), min(least_seconds, self.retry_after_seconds_max))
+        if asked_seconds > 0:
+            return min(asked_seconds, self.retry_after_seconds_max)
+        return jitter * self.ceiling_seconds(failures)

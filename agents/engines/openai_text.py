@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from agents.engines.text import Begun, Delta, DeltaSink, Generation, TextRequest, Usage
-from agents.retry_after import parse_retry_after
+from agents.retry_after import retry_after_seconds
 from domain import provider_errors as codes
 from domain.errors import TaskError
 
@@ -135,7 +135,7 @@ def _refused(error: APIStatusError, now: datetime) -> TaskError:
     Source: https://platform.openai.com/docs/guides/error-codes; other providers follow it.
     """
     status, words = error.status_code, str(error.message)[:DETAIL_CHARACTERS_MAX]
-    wait_seconds = parse_retry_after(error.response.headers.get("retry-after"), now)
+    wait_seconds = retry_after_seconds(error.response.headers, now)
     match status:
         # An exhausted account answers 429 too, and no waiting fills it.
         case 429 if error.code == "insufficient_quota":

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, JsonValue, field_val
 from agents.context import TaskContext
 from agents.handlers.http_transport import GuardedTransport
 from agents.handlers.registry import handler
-from agents.retry_after import parse_retry_after
+from agents.retry_after import retry_after_seconds
 from domain.errors import TaskError
 
 CONNECT_SECONDS_MAX = 10.0
@@ -153,7 +153,7 @@ def _check_status(response: httpx.Response, content: bytes, payload: ApiRequestP
     excerpt = content[: EXCERPT_CHARACTERS_MAX * 4].decode(errors="replace")[:EXCERPT_CHARACTERS_MAX]
     detail = f"{payload.method} {response.url} answered {status} {response.reason_phrase}: {excerpt}".rstrip(": ")
     if status in (408, 425, 429) or status >= 500:
-        wait_seconds = parse_retry_after(response.headers.get("retry-after"), now)
+        wait_seconds = retry_after_seconds(response.headers, now)
         raise TaskError("http_unavailable", detail, retryable=True, retry_after_seconds=wait_seconds)
     raise TaskError("unexpected_status", detail)
 

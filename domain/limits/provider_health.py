@@ -15,6 +15,8 @@ from domain.provider_errors import BREAKING, RATE_LIMITED
 from domain.strategies.strategy import Lane
 
 _LONG_AGO = float("-inf")
+#: The other side may send anything; nobody is left alone for ever.
+RETRY_AFTER_SECONDS_MAX = 24 * 3600.0
 
 
 class Circuit(StrEnum):
@@ -99,7 +101,7 @@ class ProviderHealth:
         elif error is not None and error.code in BREAKING:
             self._fail(ticket, probed, now)
             if error.retry_after_seconds:
-                self.block(now + error.retry_after_seconds, now)
+                self.block(now + min(error.retry_after_seconds, RETRY_AFTER_SECONDS_MAX), now)
         else:
             # Whatever else an attempt ends by, the provider has answered.
             self._failures = self._refusals = 0
@@ -125,7 +127,7 @@ class ProviderHealth:
 
     def _slow_down(self, ticket: Ticket, seconds: float | None, now: float) -> None:
         if seconds is not None:
-            self.block(now + seconds, now)
+            self.block(now + min(seconds, RETRY_AFTER_SECONDS_MAX), now)
         elif ticket.admitted_at >= self._blocked_at:
             # Attempts that were under way when the first one was refused say nothing new.
             patience = self._patience

@@ -8,9 +8,10 @@ POLICIES = st.builds(RetryPolicy, st.floats(0.001, 1e6), st.floats(0.001, 1e6), 
 
 @given(POLICIES, st.integers(1, 10_000), st.floats(0, 1), st.floats(0, 1e9))
 def test_the_wait_stays_in_bounds(policy: RetryPolicy, failures: int, jitter: float, asked_seconds: float) -> None:
-    wait = policy.backoff_seconds(failures, jitter, asked_seconds)
-    assert min(asked_seconds, policy.retry_after_seconds_max) <= wait
-    assert wait <= max(policy.delay_seconds_max, policy.retry_after_seconds_max)
+    assert 0 <= policy.backoff_seconds(failures, jitter) <= policy.delay_seconds_max
+    assert policy.backoff_seconds(failures, jitter, asked_seconds) <= max(
+        policy.delay_seconds_max, policy.retry_after_seconds_max
+    )
 
 
 @given(POLICIES, st.integers(1, 10_000))
@@ -28,5 +29,7 @@ def test_jitter_spreads_from_nothing_to_the_ceiling() -> None:
     assert [policy.backoff_seconds(2, jitter) for jitter in (0, 0.5, 1)] == [0, 60, 120]
 
 
-def test_retry_after_is_not_undercut() -> None:
-    assert RetryPolicy(delay_seconds=1).backoff_seconds(1, 1.0, least_seconds=90) == 90
+def test_retry_after_is_neither_undercut_nor_overdone() -> None:
+    policy = RetryPolicy(delay_seconds=60, retry_after_seconds_max=100)
+    assert [policy.backoff_seconds(3, jitter, 0.5) for jitter in (0.0, 1.0)] == [0.5, 0.5]
+    assert policy.backoff_seconds(1, 1.0, 1000.0) == 100

@@ -163,3 +163,9 @@ def test_a_moment_that_was_moved_while_it_was_told_is_told_again() -> None:
     health.block(120.0, 100.1)
     providers.told(untold, 100.0)
     assert providers.untold(101.0) == {"kimi": 19.0}
+
+
+@pytest.mark.parametrize("asked_seconds", [float("inf"), 1e300, float("nan"), -5.0, 0.0])
+def test_no_retry_after_closes_a_provider_for_ever(health: ProviderHealth, asked_seconds: float) -> None:
+    health.put_back(begun(health, 100.0), slow_down(asked_seconds), stopped=False, now=100.0)
+    assert health.blocked_until <= 100.0 + 24 * 3600
