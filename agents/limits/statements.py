@@ -1,10 +1,14 @@
-"""What is said to PostgreSQL in one exchange, in this order. Limits are given as two arrays, rows as JSON."""
+"""What is said to PostgreSQL in one exchange. Limits are given as two arrays, rows as JSON.
+
+An exchange is two messages, each of several statements. A message is all that PostgreSQL needs to get on, so that it
+never waits for the rest of one with a lock in its hand; between the two, it ends the transaction of whoever is silent.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-#: Told when it is worth asking again; the payload is who said so.
+#: To hear when it is worth asking again; the payload is who said so.
 LISTEN: Final = "LISTEN penstock_limits"
 
 #: Whatever is known of a limit hangs on its row, which is its lock too.
@@ -55,3 +59,7 @@ BLOCK: Final = """
 """
 BLOCKED: Final = "SELECT name, until - %s AS seconds FROM coordination.blocked_providers WHERE until > %s"
 TELL: Final = "SELECT pg_notify('penstock_limits', %s)"
+#: The first message: its parameters are the limits, three times.
+BEGIN: Final = ";".join(("BEGIN", NOTE_LIMITS, LOCK_LIMITS, READ_LEASES, NOW))
+#: The end of the second one.
+END: Final = "COMMIT"

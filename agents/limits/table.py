@@ -6,10 +6,10 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
-from typing import Any, Final, cast
+from typing import Any, Final, LiteralString, cast
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncClientCursor, AsyncConnection
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 
@@ -23,7 +23,9 @@ from projections.database import connect
 #: An exchange that takes longer has failed, for its holder; what the table made of it, the next one finds.
 EXCHANGE_SECONDS_MAX: Final = 1.0
 #: PostgreSQL ends a transaction whose client says nothing for so long: a frozen worker must not keep the others' locks.
-SILENCE_SECONDS_MAX: Final = 0.5
+SILENCE_SECONDS_MAX: Final = 0.4
+#: How long an exchange waits for one before it.
+LOCK_SECONDS_MAX: Final = 0.8
 
 _Connection = AsyncConnection[DictRow]
 
@@ -85,30 +87,30 @@ class PostgresTable:
     async def _exchange(self, holder: str, serial: int, asks: Sequence[Ask], blocked: Mapping[str, float]) -> Exchanged:
         connection = self._connection
         if connection is None:
-            connection = self._connection = await _open(self._database_url)
+            connection = self._connection = await open_connection(self._database_url)
+        cursor = AsyncClientCursor(connection)
         listed = _listed(sorted(ask.key for ask in asks))
-        async with connection.pipeline(), connection.transaction():
-            await connection.execute(statements.NOTE_LIMITS, listed)
-            limits = await connection.execute(statements.LOCK_LIMITS, listed)
-            leases = await connection.execute(statements.READ_LEASES, listed)
-            clock = await connection.execute(statements.NOW)
-            buckets = {_key(row): row for row in await limits.fetchall()}
-            known: dict[Key, list[Lease]] = defaultdict(list)
-            for row in await leases.fetchall():
-                known[_key(row)].append(lease_of(row))
-            (moment,) = await clock.fetchall()
-            now = moment["now"]
-            rows = _Rows(holder, serial, now, self.terms)
-            for ask in asks:
-                rows.add(ask, known[ask.key], buckets_of(buckets[ask.key], ask.limit))
-            await rows.write(connection)
-            if blocked:
-                until = [now + seconds for seconds in blocked.values()]
-                await connection.execute(statements.BLOCK, [list(blocked), until])
-            found = await connection.execute(statements.BLOCKED, [now, now])
-            if rows.concern_others or blocked:
-                await connection.execute(statements.TELL, [holder])
-            return Exchanged(rows.answers, {row["name"]: row["seconds"] for row in await found.fetchall()})
+        await cursor.execute(statements.BEGIN, [*listed, *listed, *listed])
+        limits, leases, (moment,) = await _results(cursor)
+        buckets = {_key(row): row for row in limits}
+        known: dict[Key, list[Lease]] = defaultdict(list)
+        for row in leases:
+            known[_key(row)].append(lease_of(row))
+        now = moment["now"]
+        rows = _Rows(holder, serial, now, self.terms)
+        for ask in asks:
+            rows.add(ask, known[ask.key], buckets_of(buckets[ask.key], ask.limit))
+        closing = rows.statements()
+        if blocked:
+            closing.append((statements.BLOCK, [list(blocked), [now + seconds for seconds in blocked.values()]]))
+        if rows.concern_others or blocked:
+            closing.append((statements.TELL, [holder]))
+        closing += [(statements.BLOCKED, [now, now]), (statements.END, [])]
+        await cursor.execute(
+            ";".join(statement for statement, _ in closing), [value for _, values in closing for value in values]
+        )
+        *_, found = await _results(cursor)
+        return Exchanged(rows.answers, {row["name"]: row["seconds"] for row in found})
 
     def _abandon(self, under_way: asyncio.Task[Exchanged]) -> None:
         """A connection of which nobody knows what it is doing is used no more."""
@@ -153,16 +155,28 @@ class _Rows:
         if any(each.expires_at <= self._now for each in leases):
             self._expired.append(ask.key)
 
-    async def write(self, connection: _Connection) -> None:
-        """In as few statements as there are kinds of rows."""
+    def statements(self) -> list[tuple[LiteralString, list[Any]]]:
+        """What writes them, as few as there are kinds of rows, each with its parameters."""
+        found: list[tuple[LiteralString, list[Any]]] = []
         if self._leases:
-            await connection.execute(statements.WRITE_LEASES, [Jsonb(self._leases)])
+            found.append((statements.WRITE_LEASES, [Jsonb(self._leases)]))
         if self._buckets:
-            await connection.execute(statements.WRITE_BUCKETS, [Jsonb(self._buckets)])
+            found.append((statements.WRITE_BUCKETS, [Jsonb(self._buckets)]))
         if self._idle:
-            await connection.execute(statements.DELETE_IDLE, [*_listed(self._idle), self._holder])
+            found.append((statements.DELETE_IDLE, [*_listed(self._idle), self._holder]))
         if self._expired:
-            await connection.execute(statements.DELETE_EXPIRED, [*_listed(self._expired), self._now])
+            found.append((statements.DELETE_EXPIRED, [*_listed(self._expired), self._now]))
+        return found
+
+
+async def _results(cursor: AsyncClientCursor[DictRow]) -> list[list[DictRow]]:
+    """The rows of each statement of a message that has any to give."""
+    found: list[list[DictRow]] = []
+    while True:
+        if cursor.description is not None:
+            found.append(await cursor.fetchall())
+        if not cursor.nextset():
+            return found
 
 
 def _listed(keys: Sequence[Key]) -> list[list[str]]:
@@ -173,12 +187,13 @@ def _key(row: Row) -> Key:
     return Key(row["scope"], row["name"])
 
 
-async def _open(database_url: str) -> _Connection:
+async def open_connection(database_url: str) -> _Connection:
+    """A connection for exchanges: whoever falls silent on it keeps no lock, and waits for none for long."""
     connection = cast(_Connection, await connect(database_url, autocommit=True))
     connection.row_factory = dict_row
     await connection.execute(
         f"SET idle_in_transaction_session_timeout = {SILENCE_SECONDS_MAX * 1000:.0f};"
-        f" SET lock_timeout = {EXCHANGE_SECONDS_MAX * 1000:.0f}"
+        f" SET lock_timeout = {LOCK_SECONDS_MAX * 1000:.0f}"
     )
     return connection
 

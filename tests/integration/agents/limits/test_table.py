@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
+from psycopg import AsyncClientCursor
 
+from agents.limits import statements
 from agents.limits.ports import TableUnavailable
-from agents.limits.table import PostgresTable
+from agents.limits.table import PostgresTable, open_connection
 from domain.limits.exchange import Ask, RateAsk, Terms
 from domain.limits.limit import Key, Limit
 from projections.database import connect
@@ -136,9 +138,9 @@ async def test_a_holder_that_froze_within_an_exchange_does_not_keep_the_lock(
 ) -> None:
     """PostgreSQL ends its transaction, so that others wait for a moment and not for ever."""
     assert await granted(table, "a", 1, ask(wanted=1)) == 1
-    frozen = await connect(database)
-    await frozen.execute("SET idle_in_transaction_session_timeout = 500")
-    await frozen.execute("SELECT * FROM coordination.limits FOR UPDATE")
+    frozen = await open_connection(database)
+    mine = [[PROVIDER.scope], [PROVIDER.name]]
+    await AsyncClientCursor(frozen).execute(statements.BEGIN, [*mine, *mine, *mine])
     serial = 1
 
     async def heard() -> bool:
