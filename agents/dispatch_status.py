@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -38,8 +38,12 @@ _LEAVE = "DELETE FROM coordination.dispatch_status WHERE worker = %s AND resourc
 class DispatchStatus:
     """The row of one worker."""
 
-    def __init__(self, database_url: str, resource_class: str, core: Core) -> None:
+    def __init__(
+        self, database_url: str, resource_class: str, core: Core, models: Callable[[], Mapping[str, Any]] = dict
+    ) -> None:
         self._database_url, self._resource_class, self._core = database_url, resource_class, core
+        #: What the worker has measured of its models; see `agents.measurements`.
+        self._models = models
         self._connection: psycopg.AsyncConnection | None = None
         self._log = logging.getLogger(__name__)
 
@@ -67,7 +71,8 @@ class DispatchStatus:
         if connection is None:
             connection = self._connection = await connect(self._database_url, autocommit=True)
             await connection.execute(_FORGET, [FORGET_AFTER])
-        await connection.execute(_SAY, [self._core.dispatcher.worker, self._resource_class, Jsonb(status(self._core))])
+        said = {**status(self._core), "models": self._models()}
+        await connection.execute(_SAY, [self._core.dispatcher.worker, self._resource_class, Jsonb(said)])
 
     async def _leave(self) -> None:
         if self._connection is not None:

@@ -18,10 +18,13 @@ from agents.handlers.registry import Registry
 from agents.handlers.settings import HandlerSettings
 from agents.limits.gates import Gates
 from agents.limits.table import PostgresTable
+from agents.measurements import Measurements
 from agents.outbox import Outbox
 from agents.owner import Owner
 from agents.recovery import LogRecovery
 from agents.relocation import LagBound, Relocation
+from agents.rerouting import reroute
+from agents.routing import ModelRouter
 from agents.vitals import VitalSigns
 from agents.watchdog import Patience
 from domain.configuration import Configuration
@@ -127,6 +130,9 @@ async def _work(
     commands = CommandTail(config.bootstrap_servers, lambda command: core.owner.wishes.obey(command))
     table = None if config.database_url is None else PostgresTable(config.database_url, config.leases)
     gates = Gates(config.resource_class, slots=config.slots, table=table, node=config.node)
+    measurements = Measurements()
+    engines.text_models.on_call = measurements.ended
+    router = ModelRouter(registry, measurements, config.first_configuration)
     core = make_core(
         CoreConfig(
             resource_class=config.resource_class,
@@ -142,9 +148,16 @@ async def _work(
         gates,
         recover=LogRecovery(config.bootstrap_servers, config.group),
         commands_from=commands.read_from,
+        router=router,
     )
     owner, dispatcher = core.owner, core.dispatcher
-    registry_tail = RegistryTail(config.bootstrap_servers, dispatcher.configure, config.first_configuration)
+
+    def configure(configuration: Configuration) -> None:
+        engines.text_models.configure(configuration.models, configuration.providers)
+        router.configure(configuration)
+        dispatcher.configure(configuration)
+
+    registry_tail = RegistryTail(config.bootstrap_servers, configure, config.first_configuration)
     vitals = VitalSigns(config.bootstrap_servers, stream, outbox, owner, config.patience)
     await stream.start(owner)
     try:
@@ -156,7 +169,8 @@ async def _work(
             commands.run(),
             registry_tail.run(),
             gates.run(),
-            _say_status(config, core),
+            _share(config, core, measurements),
+            reroute(owner, router),
             Relocation(owner, log, config.lag).run(),
             vitals.run(),
             _warm_up(engines, config.resource_class),
@@ -166,11 +180,16 @@ async def _work(
         await stream.stop()
 
 
-async def _say_status(config: WorkerConfig, core: Core) -> None:
+async def _share(config: WorkerConfig, core: Core, measurements: Measurements) -> None:
+    """Tell the others what waits here and how models are doing, and hear it from them."""
     if config.database_url is None:
         await asyncio.Event().wait()
-    else:
-        await DispatchStatus(config.database_url, config.resource_class, core).run()
+        return
+    status = DispatchStatus(config.database_url, config.resource_class, core, measurements.told)
+    following = measurements.follow(config.database_url, config.resource_class, core.dispatcher.worker)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(status.run())
+        group.create_task(following)
 
 
 async def _dispatch(dispatcher: Dispatcher, owner: Owner, registry: RegistryTail) -> None:

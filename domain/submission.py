@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from domain.errors import Flaw, InvalidSubmission, SubmissionTooLarge, UnknownTa
 from domain.models import DeclaredModels
 from domain.references import concerns, references
 from schemas.events import TaskSubmitted, derived_uuid
+from schemas.models import ModelDefinition
 from schemas.submission import Submission, Work
 
 #: Payload and metadata as UTF-8. More than a door's 1 MiB, since JSON grows when it is written anew: 1e15 becomes
@@ -32,6 +33,10 @@ class SubmissionDefaults:
     max_retries: int = 3
     #: The models that are defined at the moment.
     models: Callable[[], DeclaredModels] = DeclaredModels
+
+    def following(self, models: Callable[[], Mapping[str, ModelDefinition]]) -> SubmissionDefaults:
+        """The same, for the models that a running system has at each moment."""
+        return replace(self, models=lambda: replace(self.models(), models=models()))
 
 
 def submitted(

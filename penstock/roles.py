@@ -168,9 +168,18 @@ def agents_of(resource_class: str) -> Role:
 
 def defaults(settings: Settings) -> SubmissionDefaults:
     """What a submission that leaves a field out gets."""
+    from domain.models import DeclaredModels
     from domain.submission import SubmissionDefaults
 
-    return SubmissionDefaults(timeout_seconds=settings.task_timeout_seconds, max_retries=settings.max_retries)
+    llm = settings.for_handlers().llm
+    models = DeclaredModels(
+        {model.name: model for model in llm.models},
+        default=llm.default_model,
+        of_settings=llm.model if llm.base_url is not None else None,
+    )
+    return SubmissionDefaults(
+        timeout_seconds=settings.task_timeout_seconds, max_retries=settings.max_retries, models=lambda: models
+    )
 
 
 async def projector(settings: Settings, stop: asyncio.Event) -> None:

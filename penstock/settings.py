@@ -206,6 +206,8 @@ class Settings(BaseSettings):
         return Configuration(
             strategies={name: each.strategy_choice for name, each in self.classes.items()},
             set_limits=self.first_limits,
+            models={model.name: model for model in self.llm.models},
+            providers={provider.name: provider for provider in self.llm.providers},
         )
 
     @property
@@ -216,7 +218,12 @@ class Settings(BaseSettings):
     def for_handlers(self) -> HandlerSettings:
         """What handlers may know. Without an endpoint and a model file, the demo model serves where it is installed."""
         llm = self.llm
-        if llm.base_url is None and llm.model_path is None and importlib.util.find_spec(DEMO_PACKAGE):
+        if (
+            llm.base_url is None
+            and llm.model_path is None
+            and not llm.models
+            and importlib.util.find_spec(DEMO_PACKAGE)
+        ):
             llm = llm.model_copy(update={"model_path": DEMO_MODEL})
         return HandlerSettings(
             llm=llm,

@@ -17,7 +17,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -91,14 +91,15 @@ async def run_intake(config: IntakeConfig, stop: asyncio.Event) -> None:
     admission = Admission(config.max_queue_size)
     async with EventLog(config.bootstrap_servers, client_id="penstock-intake") as log:
         waiting = HeldWork(log, config.tasks, admission, config.classes)
-        clock = ScheduleClock(log, config.tasks, config.catalogue, config.defaults)
+        defaults = config.defaults.following(lambda: registry.configuration.models)
+        clock = ScheduleClock(log, config.tasks, config.catalogue, defaults)
 
         def configure(configuration: Configuration) -> None:
             waiting.configure(configuration)
             clock.configure(configuration)
 
         registry = RegistryTail(config.bootstrap_servers, configure, config.configuration)
-        intake = Intake(config, log, admission, waiting)
+        intake = Intake(replace(config, defaults=defaults), log, admission, waiting)
         # What was asked while this process was away is known before anything moves.
         heard = asyncio.Event()
         async with asyncio.TaskGroup() as group:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from pydantic import BaseModel
@@ -17,7 +17,7 @@ from agents.engines.text import DeltaSink, Generation, TextModel, TextRequest
 from agents.handlers.settings import DEMO_MODEL, LlmSettings
 from domain import provider_errors as codes
 from domain.errors import TaskError
-from schemas.models import ModelDefinition, ProviderDefinition, Replica
+from schemas.models import AUTO, ModelDefinition, ProviderDefinition, Replica
 
 _log = logging.getLogger(__name__)
 #: What a model or a provider must be opened anew for; all else, such as a price, may change under running attempts.
@@ -57,6 +57,8 @@ class TextModels:
         self._open: dict[str, _Open] = {}
         self._default: Served | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        #: Told of each call: how long it took, and by what it failed. Interrupted ones are not told.
+        self.on_call: Callable[[ModelDefinition, float, TaskError | None], None] = lambda model, seconds, error: None
 
     def configure(self, models: Mapping[str, ModelDefinition], providers: Mapping[str, ProviderDefinition]) -> None:
         """The models that there are from now on.
@@ -79,6 +81,8 @@ class TextModels:
         """
         if name is not None and (definition := self._models.get(name)) is not None:
             return self._of(definition)
+        if name == AUTO and self._models:
+            raise TaskError(codes.NO_INSTANCE, "no model can take the task now", retryable=True)
         if name is None or not self._models or name == self._settings.model:
             return self._of_settings()
         known = ", ".join(sorted(self._models))
@@ -112,10 +116,13 @@ class TextModels:
             provider = self._providers.get(model.provider or "")
             if model.provider is not None and provider is None:
                 raise TaskError(codes.NOT_CONFIGURED, f"provider {model.provider!r} of {model.name} is not defined")
-            text = _Named(model, self._text_of(model, provider))
+            text = _Named(model, self._text_of(model, provider), self._told)
             completion = model.mode == "completion" or (model.mode is None and _is_demo(model))
             opened = self._open[model.name] = _Open(model, provider, Served(text, completion))
         return opened.served
+
+    def _told(self, model: ModelDefinition, seconds: float, error: TaskError | None) -> None:
+        self.on_call(model, seconds, error)
 
     def _text_of(self, model: ModelDefinition, provider: ProviderDefinition | None) -> TextModel:
         if not model.replicas:
@@ -155,17 +162,30 @@ class TextModels:
 
 
 class _Named:
-    """A model as the configuration calls it: whatever its instances and endpoints call it."""
+    """A model as the configuration calls it, whatever its instances and endpoints call it. Its calls are measured."""
 
-    def __init__(self, definition: ModelDefinition, text: TextModel) -> None:
-        self._definition, self.text = definition, text
+    def __init__(
+        self,
+        definition: ModelDefinition,
+        text: TextModel,
+        told: Callable[[ModelDefinition, float, TaskError | None], None],
+    ) -> None:
+        self._definition, self.text, self._told = definition, text, told
 
     @property
     def resumable(self) -> bool:
         return self.text.resumable
 
     async def generate(self, request: TextRequest, on_delta: DeltaSink) -> Generation:
-        generation = await self.text.generate(replace(request, model=self._definition.upstream_name), on_delta)
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        try:
+            generation = await self.text.generate(replace(request, model=self._definition.upstream_name), on_delta)
+        except TaskError as error:
+            self._told(self._definition, loop.time() - begun, error)
+            raise
+        if request.begun is None:
+            self._told(self._definition, loop.time() - begun, None)
         return replace(generation, model=self._definition.name)
 
     async def warm_up(self) -> None:

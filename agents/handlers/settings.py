@@ -65,7 +65,7 @@ class LlmSettings(BaseModel):
         names = [model.name for model in self.models]
         if self.model in names:
             return self.model
-        return AUTO if names and self.base_url is None and self.model_path is None else None
+        return AUTO if self.base_url is None and self.model_path is None else None
 
     @property
     def completion_mode(self) -> bool:
