@@ -16,6 +16,7 @@ from domain import holds
 from domain.dependencies import Dependency
 from domain.states import TERMINAL, TaskStatus
 from domain.workflow import FAIL_FAST
+from projections.held_tasks import STAYED
 from projections.tasks import TASKS
 from streams.ports import Dependant, Step
 
@@ -104,7 +105,7 @@ async def _dependants(connection: AsyncConnection, *matches: Any, limit: int) ->
             _C.workflow_id,
             _C.due_at,
         )
-        .where(*matches, _C.submission.is_not(None))
+        .where(*matches, STAYED, _C.submission.is_not(None))
         .order_by(_C.task_id)
         .limit(limit)
     )

@@ -29,7 +29,7 @@ DEADLINE_INDEX = Index(
 #: A task stays held until an owner speaks of it, which may take long in a deep queue; its submission on the class topic
 #: tells that its wait is over.
 _RELEASED = func.coalesce(and_(_C.appended_at.is_not(None), _C.appended_at >= _C.held_at), literal(False))
-_STAYED = not_(_RELEASED)
+STAYED = not_(_RELEASED)
 _WHOLE = _C.submission.is_not(None)
 #: A moment alone ends no other hold.
 _BY_TIME = not_(
@@ -48,7 +48,7 @@ async def due_held(connection: AsyncConnection, resource_class: str, now: dateti
         _C.resource_class == resource_class,
         _C.due_at <= now,
         _BY_TIME,
-        _STAYED,
+        STAYED,
     )
 
 
@@ -61,14 +61,14 @@ async def held_for(
         limit,
         _C.hold_reason == func.any(list(reasons)),
         _C.resource_class == resource_class,
-        _STAYED,
+        STAYED,
         order=(_C.created_at, _C.task_id),
     )
 
 
 async def expired_held(connection: AsyncConnection, now: datetime, limit: int) -> list[HeldTask]:
     """Held tasks whose deadline has passed."""
-    return await _query(connection, limit, _C.deadline_at <= now, _STAYED)
+    return await _query(connection, limit, _C.deadline_at <= now, STAYED)
 
 
 async def held_among(connection: AsyncConnection, task_ids: Collection[str]) -> list[HeldTask]:

@@ -69,6 +69,8 @@ class MemoryLog:
     """Implements `api.ports.Log` and `streams.ports.Appends`; one partition a topic."""
 
     records: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    #: Topic, key and headers of what was appended as bytes.
+    envelopes: list[tuple[str, bytes | None, dict[str, bytes]]] = field(default_factory=list)
     down: bool = False
     #: Appends wait for it where a test wants them to overlap.
     gate: asyncio.Event | None = None
@@ -112,6 +114,7 @@ class MemoryLog:
     ) -> asyncio.Future[Any]:
         """One record, read again where it is to be a message; dead letters stay as they are."""
         letter = (value, key, dict(record_headers))
+        self.envelopes.append((topic, key, dict(record_headers)))
         return self._done(await self.write(topic, letter if topic == topics.DEAD_LETTERS else decode(value or b"")))
 
     async def all_acknowledged(self, futures: Iterable[asyncio.Future[Any]]) -> None:
@@ -303,7 +306,7 @@ class MemoryReadModel:
         found = [
             task
             for task in self._held(resource_class)
-            if task.reason in (holds.RUN_AT, holds.QUEUE_FULL) and (task.state.due_at or at) <= at
+            if task.reason in (holds.RUN_AT, holds.QUEUE_FULL) and (task.state.due_at or at) <= at and not task.released
         ]
         return sorted(found, key=lambda task: task.state.due_at or at)[:limit]
 
@@ -319,7 +322,7 @@ class MemoryReadModel:
     async def held_for(self, reasons: Collection[str], resource_class: str, limit: int) -> Sequence[HeldTask]:
         """Held tasks of a class with one of the reasons."""
         self._asked("held_for")
-        return [task for task in self._held(resource_class) if task.reason in reasons][:limit]
+        return [task for task in self._held(resource_class) if task.reason in reasons and not task.released][:limit]
 
     async def hold_reasons(self) -> Sequence[str]:
         """What tasks are held for."""
@@ -405,13 +408,21 @@ class MemoryReadModel:
                 until=task.state.due_at,
             )
             for task in self._held()
-            if task.reason == holds.DEPENDENCIES
+            if task.reason == holds.DEPENDENCIES and not task.released
         ]
+
+    def _released(self, task_id: str) -> bool:
+        """Whether the log took the submission again after the last hold."""
+        taken = [task for task in self.log.submissions if task.task_id == task_id]
+        held = {fact.event_id: fact for fact in self.log.records[topics.LIFECYCLE] if isinstance(fact, TaskHeld)}
+        mine = [fact for fact in held.values() if fact.task_id == task_id]
+        # What its owner has put aside was on the topic before.
+        return len(taken) - bool(mine[0].epoch) >= len(mine)
 
     def _held(self, resource_class: str | None = None) -> list[HeldTask]:
         latest = {hold.task_id: hold for hold in self.log.records[topics.LIFECYCLE] if isinstance(hold, TaskHeld)}
         return [
-            HeldTask(state=state, reason=hold.reason, submission=hold.submission)
+            HeldTask(state=state, reason=hold.reason, submission=hold.submission, released=self._released(hold.task_id))
             for hold in latest.values()
             if (state := self.states.get(hold.task_id)) and state.status is TaskStatus.HELD and state.submission
             if resource_class in (None, state.submission.resource_class)

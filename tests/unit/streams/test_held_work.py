@@ -1,19 +1,26 @@
 """Held work: released in time and in order, cancelled on request, and never twice by mistake."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from domain import decide, holds
+from domain.configuration import Configuration, apply
 from domain.states import TaskStatus
-from domain.task import TaskState
+from domain.task import TaskState, evolve
 from schemas.codec import encode
-from schemas.commands import CancelTask
-from schemas.events import TaskCancelled, TaskQueued, TaskSubmitted
+from schemas.commands import CancelTask, ChangePriority
+from schemas.configuration import DispatchPaused, DispatchResumed, ModelDefined, ModelStatusSet
+from schemas.events import TaskCancelled, TaskPriorityChanged, TaskQueued, TaskSubmitted
+from schemas.models import ModelDefinition
 from streams import held_work, leading, topics, wishes
 from streams.admission import Admission
 from streams.held_work import HeldWork
 from streams.log import LogUnavailable
+from streams.state_header import STATE_HEADER, state_said
 from tests.support.memory_world import MemoryWorld
 
 AT = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
@@ -183,3 +190,111 @@ async def test_one_that_does_not_lead_sees_that_what_it_put_aside_has_moved_on(
     world.happens(TaskQueued(task_id="a", occurred_at=AT, epoch=1, sequence=1))
     await service.watch(AT)
     assert service.room("cpu") == BOUND
+
+
+def owned_hold(world: MemoryWorld, reason: str, **fields: Any) -> TaskState:
+    """A task that its owner has put aside after a failed attempt: epoch 3, one attempt used."""
+    submission = replace(task("a"), run_at=None, **fields)
+    world.log.records["tasks-cpu-normal"].append(submission)
+    state = evolve(TaskState(task_id="a"), submission)
+    for command in (
+        decide.Start(at=AT, epoch=3, worker="w"),
+        decide.Fail(at=AT, epoch=3, code="busy", detail="", retryable=True),
+        decide.Hold(at=AT, epoch=3, reason=reason, until=None, submission=encode(submission)),
+    ):
+        (fact,) = decide.decide(command, state)
+        world.happens(fact)
+        state = evolve(state, fact)
+    return state
+
+
+PAUSED = DispatchPaused(change_id="1", changed_at=AT, scope="class", name="cpu")
+RESUMED = DispatchResumed(change_id="2", changed_at=AT, scope="class", name="cpu")
+
+
+async def test_a_paused_task_goes_on_when_nothing_pauses_it_and_takes_its_attempts_along(
+    world: MemoryWorld, service: HeldWork
+) -> None:
+    state = owned_hold(world, holds.paused("class", "cpu"))
+    await service.turn(SOON)
+    assert len(world.log.submissions) == 1, "before the registry is read nobody knows"
+    service.configure(apply(Configuration(), PAUSED))
+    await service.turn(AT + timedelta(days=30))
+    assert len(world.log.submissions) == 1
+    service.configure(apply(apply(Configuration(), PAUSED), RESUMED))
+    for _ in range(2):
+        await service.turn(AT + timedelta(days=30))
+    assert len(world.log.submissions) == 2
+    ((topic, key, headers),) = world.log.envelopes
+    assert (topic, key) == ("tasks-cpu-normal", b"a")
+    said = state_said(headers, task("a"))
+    assert (said.version, said.attempt, said.attempts_used, said.status) == (state.version, 1, 1, TaskStatus.HELD)
+
+
+async def test_a_task_of_an_offline_model_waits_until_it_is_back(world: MemoryWorld, service: HeldWork) -> None:
+    owned_hold(world, holds.model_offline("m"))
+    definition = ModelDefinition(name="m", path="demo").model_dump_json()
+    model = ModelDefined(change_id="1", changed_at=AT, name="m", definition=definition)
+    offline = ModelStatusSet(change_id="2", changed_at=AT, name="m", status="offline")
+    away = apply(apply(Configuration(), model), offline)
+    service.configure(away)
+    await service.turn(SOON)
+    assert not world.log.envelopes
+    service.configure(apply(away, replace(offline, status="online")))
+    await service.turn(SOON)
+    assert len(world.log.envelopes) == 1
+
+
+async def test_what_was_never_owned_is_released_without_more_words(world: MemoryWorld, service: HeldWork) -> None:
+    hold(world, task("a"))
+    await service.turn(SOON)
+    ((_, _, headers),) = world.log.envelopes
+    assert STATE_HEADER not in headers
+
+
+async def test_a_cancel_of_what_an_owner_held_counts_after_the_hold(world: MemoryWorld, service: HeldWork) -> None:
+    owned_hold(world, holds.paused("class", "cpu"))
+    service.ask(CancelTask(task_id="a", requested_at=AT))
+    await service.turn(AT)
+    ended = state(world, "a")
+    assert (ended.status, ended.version) == (TaskStatus.CANCELLED, (1, 3, 4))
+
+
+async def test_another_priority_moves_a_held_task_to_another_band(world: MemoryWorld, service: HeldWork) -> None:
+    hold(world, task("a"))
+    for priority in (1, 3):
+        service.ask(ChangePriority(task_id="a", requested_at=AT, priority=priority))
+    for _ in range(3):
+        await service.turn(AT)
+    changes = [fact for fact in world.log.records[topics.LIFECYCLE] if isinstance(fact, TaskPriorityChanged)]
+    assert [(fact.priority, fact.version) for fact in changes] == [(3, (1, 0, 2))], "the latest wish, once"
+    assert state(world, "a").status is TaskStatus.HELD
+    await service.turn(SOON)
+    ((topic, _, headers),) = world.log.envelopes
+    assert topic == "tasks-cpu-high"
+    assert state_said(headers, task("a")).priority == 3
+
+
+async def test_a_wish_that_comes_with_a_lagging_projector_is_not_lost_on_release(
+    world: MemoryWorld, service: HeldWork
+) -> None:
+    hold(world, task("a"))
+    await service.turn(AT)
+    world.read_model.projecting = False
+    service.ask(ChangePriority(task_id="a", requested_at=AT, priority=3))
+    await service.turn(SOON)
+    ((topic, _, _),) = world.log.envelopes
+    assert topic == "tasks-cpu-high"
+
+
+async def test_a_held_task_expires_at_its_deadline(world: MemoryWorld, service: HeldWork) -> None:
+    owned_hold(world, holds.paused("class", "cpu"), deadline_at=SOON)
+    service.configure(apply(Configuration(), PAUSED))
+    await service.turn(SOON - timedelta(seconds=1))
+    assert state(world, "a").status is TaskStatus.HELD
+    await service.turn(SOON)
+    ended = state(world, "a")
+    assert (ended.status, ended.error_detail) == (
+        TaskStatus.EXPIRED,
+        "its deadline passed while it was held (paused: class cpu)",
+    )
