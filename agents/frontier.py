@@ -61,6 +61,11 @@ class AckFrontier:
             self._trailing.popleft()
         return released
 
+    @property
+    def head(self) -> ShardRecord | None:
+        """The record at which the next recovery would begin to read; None where nothing is unfinished."""
+        return self._slots[0].record if self._slots else None
+
     def stragglers(self, now: float, *, trailing_seconds_max: float, finished_max: int) -> list[ShardRecord]:
         """Unfinished records that hold back finished ones for too long, or too many of them; oldest first."""
         if not self._trailing:

@@ -1,13 +1,15 @@
 """Keeps the committed offset close behind the work: a straggler's record is appended again, and the old one let go.
 
 Without this one task that waits for its retry, or runs for an hour, would hold back the offset of all that finished
-after it, and a recovery would have to read all of that again.
+after it, and a recovery would have to read all of that again. Where nothing came after it on its own band, others have
+finished on theirs: the facts that a recovery reads are those of all tasks, from the oldest unfinished record on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass
 
 from agents.entries import Entry
@@ -24,6 +26,8 @@ class LagBound:
     trailing_seconds_max: float = 60.0
     #: Most finished records that may wait so.
     finished_max: int = 5_000
+    #: Oldest record of a task that runs or waits for its retry. What waits for its turn is as old as the backlog.
+    age_seconds_max: float = 300.0
     check_seconds: float = 5.0
     #: Copies of one check.
     copies_max: int = 500
@@ -55,13 +59,24 @@ class Relocation:
                 finished_max=self._bound.finished_max,
             )
         }
-        if not positions:
+        aged = self._aged_heads()
+        if not positions and not aged:
             return 0
-        found = [entry for entry in self._owner.entries.values() if entry.record.position in positions]
+        found = [
+            entry
+            for entry in self._owner.entries.values()
+            if entry.record.position in positions
+            or (entry.record.position in aged and _does_not_wait_for_its_turn(entry))
+        ]
         copied = 0
         for entry in found[: self._bound.copies_max]:
             copied += await self._relocate(entry)
         return copied
+
+    def _aged_heads(self) -> set[str]:
+        before_ms = (time.time() - self._bound.age_seconds_max) * 1000
+        heads = (frontier.head for frontier in self._owner.frontiers.values())
+        return {head.position for head in heads if head is not None and head.timestamp_ms < before_ms}
 
     async def _relocate(self, entry: Entry) -> bool:
         """The copy is durable before the old record is let go; after a crash between, the newer is adopted."""
@@ -82,3 +97,7 @@ class Relocation:
             "relocated a straggler", extra={"task_id": entry.task_id, "from": record.position, "to": copy.offset}
         )
         return True
+
+
+def _does_not_wait_for_its_turn(entry: Entry) -> bool:
+    return entry.execution is not None or entry.state.due_at is not None

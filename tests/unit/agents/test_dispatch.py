@@ -1,6 +1,7 @@
 """The core of a worker, whole, on a log and a group in memory."""
 
 import asyncio
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -574,6 +575,26 @@ async def test_a_straggler_is_relocated_and_its_copy_adopted() -> None:
         world.group.deliver()
         assert w.owner.entries["slow"].record.offset == old.offset + 2
         assert await w.relocation.check() == 0
+        world.script.let_go("slow")
+        await until(lambda: world.lag == 0)
+    assert world.log.types("slow") == ["started", "completed"]
+
+
+async def test_a_task_that_runs_for_long_does_not_make_recoveries_longer_and_longer() -> None:
+    """Also where nothing came after it on its own band: a recovery reads the facts of all tasks since its record."""
+    world = World()
+    async with worker(world, slots=1, lag=LagBound(age_seconds_max=0.0)) as w:
+        await world.group.rebalance({w.stream: ALL})
+        old = await world.submit("slow", "wait")
+        await until(lambda: world.script.running)
+        other = await world.log.submit(submission_of("waits", priority=3))
+        world.group.deliver()
+        await until(lambda: time.time() * 1000 > world.log.partitions[other.topic, other.partition][-1].timestamp)
+        assert await w.relocation.check() == 1
+        world.group.deliver()
+        assert world.group.committed[(old.topic, old.partition)] == old.offset + 1
+        assert w.owner.entries["slow"].record.offset == old.offset + 1
+        assert w.owner.entries["waits"].record.offset == other.offset, "it waits for its turn, as long as it takes"
         world.script.let_go("slow")
         await until(lambda: world.lag == 0)
     assert world.log.types("slow") == ["started", "completed"]
