@@ -21,6 +21,7 @@ from agents.steering import FAIR, Steering, StrategyMaker
 from agents.wait_accounts import WaitAccounts
 from agents.window import Window
 from domain.configuration import Configuration
+from domain.models import DEFAULT_KEY
 from domain.waits import Ledger
 from streams.log import EventLog
 from streams.shard_stream import ShardStream
@@ -69,7 +70,7 @@ def make_core(
     choice = config.configuration.strategy_of(config.resource_class)
     ledger = Ledger(config.slots, datetime.now(UTC).timestamp() * 1000, fair=choice.name == FAIR)
     accounts = WaitAccounts(ledger)
-    lanes = Lanes(runner.registry)
+    lanes = Lanes(runner.registry, endpoint=DEFAULT_KEY if runner.settings.llm.base_url is not None else None)
     maker = StrategyMaker()
     bounds = BandBounds(config.window_size, on_full=stream.full, on_drained=stream.drained)
     window = Window(maker.make(choice), bounds, lanes.view_of, accounts)

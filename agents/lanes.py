@@ -13,8 +13,11 @@ from domain.tokens import task_cost
 class Lanes:
     """For the workers of one class; models and their providers are as the configuration has them."""
 
-    def __init__(self, registry: Registry, configuration: Configuration | None = None) -> None:
-        self._registry = registry
+    def __init__(
+        self, registry: Registry, configuration: Configuration | None = None, *, endpoint: str | None = None
+    ) -> None:
+        """`endpoint` stands for the provider of models that nobody defined: the one endpoint of the settings."""
+        self._registry, self._endpoint = registry, endpoint
         self._configuration = configuration or Configuration()
 
     def configure(self, configuration: Configuration) -> bool:
@@ -26,7 +29,10 @@ class Lanes:
         """All limits that apply to the task."""
         model = entry.state.model
         definition = self._configuration.models.get(model) if model is not None else None
-        provider = None if definition is None else definition.provider
+        if definition is not None:
+            provider = definition.provider
+        else:
+            provider = self._endpoint if self._uses_models(entry.submission.type) else None
         return Lane(model, provider, entry.submission.type, entry.submission.tenant, entry.suspect)
 
     def view_of(self, entry: Entry, now_ms: int) -> Waiting:
@@ -47,6 +53,12 @@ class Lanes:
             deadline_ms=deadline_ms,
             queued_ms=entry.queued_ms,
         )
+
+    def _uses_models(self, task_type: str) -> bool:
+        try:
+            return self._registry.get(task_type).task_type.routed_by_model
+        except UnknownTaskType:
+            return False
 
     def _cost(self, task_type: str, payload: str) -> float:
         try:
