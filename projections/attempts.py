@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Column, DateTime, PrimaryKeyConstraint, Table, Text, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projections.database import METADATA
 from projections.runs import Run
-from projections.texts import storable
+from projections.texts import plain_json, storable
 from schemas import events
 from schemas.events import LifecycleEvent
 
@@ -46,6 +47,10 @@ ATTEMPTS = Table(
     Column("outcome", Text),
     Column("error_code", Text),
     Column("error_detail", Text),
+    Column("waited_ms", Text, comment="JSON text: milliseconds waited before it, by cause"),
+    Column("strategy", Text, comment="the strategy that chose it"),
+    Column("model", Text, comment="the model that it ran on"),
+    Column("usage", Text, comment="JSON text: what it used, by name and unit; null unless it completed"),
     PrimaryKeyConstraint("task_id", "run", "attempt"),
 )
 _C = ATTEMPTS.c
@@ -71,6 +76,10 @@ class Opened(NamedTuple):
     worker: str
     handler_version: int
     started_at: datetime
+    #: JSON text.
+    waited_ms: str
+    strategy: str | None
+    model: str | None
 
 
 class Closed(NamedTuple):
@@ -80,6 +89,15 @@ class Closed(NamedTuple):
     outcome: Outcome
     error_code: str | None
     error_detail: str | None
+    #: JSON text.
+    usage: str | None
+
+
+def row_of(key: Key, opened: Opened | None, closed: Closed | None) -> tuple[Any, ...]:
+    """The row of an attempt as far as it was told of, in the order of the table's columns."""
+    *begun, waited_ms, strategy, model = opened or (None,) * 7
+    *ended, usage = closed or (None,) * 5
+    return (*key, *begun, *ended, waited_ms, strategy, model, usage)
 
 
 def changes(before: Run | None, after: Run, fact: LifecycleEvent) -> Iterator[tuple[Key, Opened | Closed]]:
@@ -89,13 +107,23 @@ def changes(before: Run | None, after: Run, fact: LifecycleEvent) -> Iterator[tu
     if running is not None and (after.running_attempt is None or isinstance(fact, events.TaskStarted)):
         outcome = _OUTCOMES.get(fact.TYPE, Outcome.LOST)
         code, detail = (state.error_code, state.error_detail) if outcome is Outcome.FAILED else (None, None)
-        yield (
-            (state.task_id, state.run, running),
-            Closed(fact.occurred_at, outcome, storable(code), storable(detail)),
-        )
+        usage = plain_json(fact.usage) if isinstance(fact, events.TaskCompleted) and fact.usage else None
+        closed = Closed(fact.occurred_at, outcome, storable(code), storable(detail), usage)
+        yield (state.task_id, state.run, running), closed
     if isinstance(fact, events.TaskStarted):
-        opened = Opened(fact.epoch, storable(fact.worker) or "", fact.handler_version, fact.occurred_at)
-        yield (state.task_id, state.run, fact.attempt), opened
+        yield (state.task_id, state.run, fact.attempt), _opened(fact)
+
+
+def _opened(fact: events.TaskStarted) -> Opened:
+    return Opened(
+        fact.epoch,
+        storable(fact.worker) or "",
+        fact.handler_version,
+        fact.occurred_at,
+        plain_json(fact.waited_ms),
+        storable(fact.strategy),
+        storable(fact.model),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +141,13 @@ class Attempt:
     outcome: Outcome | None
     error_code: str | None
     error_detail: str | None
+    #: Milliseconds waited before it, by cause; see `domain.waits`.
+    waited_ms: Mapping[str, int]
+    strategy: str | None
+    #: The model that it ran on.
+    model: str | None
+    #: What it used, by name and unit, such as `prompt_tokens`.
+    usage: Mapping[str, float]
 
 
 async def get_attempts(connection: AsyncConnection, task_id: str) -> list[Attempt]:
@@ -130,6 +165,10 @@ async def get_attempts(connection: AsyncConnection, task_id: str) -> list[Attemp
             outcome=None if row["outcome"] is None else Outcome(row["outcome"]),
             error_code=row["error_code"],
             error_detail=row["error_detail"],
+            waited_ms=json.loads(row["waited_ms"] or "{}"),
+            strategy=row["strategy"],
+            model=row["model"],
+            usage=json.loads(row["usage"] or "{}"),
         )
         for row in (await connection.execute(query)).mappings()
     ]

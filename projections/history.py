@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -14,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projections.database import METADATA
 from projections.position import Position
+from projections.texts import plain_json
 from schemas.envelope import rfc3339
 from schemas.events import TASK_EVENTS, Fact, TaskEvent, field_names
 
@@ -41,7 +40,7 @@ Index("ix_history_task", _C.task_id)
 
 #: Kept with the task and in the log; here they would be a second copy of what may be large.
 _LARGE = {"payload", "metadata", "result", "checkpoint", "submission"}
-_SMALL = {kind: tuple(set(field_names(kind)) - set(field_names(Fact)) - _LARGE) for kind in TASK_EVENTS}
+_SMALL = {kind: tuple(sorted(set(field_names(kind)) - set(field_names(Fact)) - _LARGE)) for kind in TASK_EVENTS}
 
 
 class Line(NamedTuple):
@@ -87,14 +86,11 @@ def merged(known: Line, other: Line) -> Line:
 
 
 def _data(fact: TaskEvent) -> str:
-    fields = {name: _plain(getattr(fact, name)) for name in _SMALL[type(fact)]}
-    return json.dumps(fields, separators=(",", ":"), sort_keys=True, allow_nan=False)
+    return plain_json({name: _plain(getattr(fact, name)) for name in _SMALL[type(fact)]})
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return rfc3339(value)
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return rfc3339(value) if isinstance(value, datetime) else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,6 @@ from sqlalchemy import BigInteger, Column, PrimaryKeyConstraint, SmallInteger, T
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.states import TaskStatus
-from domain.task import TaskState
 from projections.database import METADATA
 from projections.offsets import OFFSETS
 from projections.runs import Run
@@ -45,12 +44,12 @@ def depth_of(run: Run) -> Depth:
     submission = run.state.submission
     if submission is None:
         return Depth(UNKNOWN, 0, run.status)
-    return Depth(key(submission.resource_class) or UNKNOWN, stored_priority(run.state) or 0, run.status)
+    return Depth(key(submission.resource_class) or UNKNOWN, stored_priority(run.state.priority) or 0, run.status)
 
 
-def stored_priority(state: TaskState) -> int | None:
-    """The priority, kept within its column whatever a foreign writer asked for."""
-    return None if state.priority is None else max(-1, min(state.priority, 99))
+def stored_priority(priority: int | None) -> int | None:
+    """A priority, kept within its column whatever a foreign writer asked for."""
+    return None if priority is None else max(-1, min(priority, 99))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from domain.states import ACTIVE, TaskStatus
 from domain.task import TaskState, evolve, filled_in
 from projections.position import Position
 from schemas.codec import UndecodableRecord, decode
-from schemas.events import LifecycleEvent, TaskHeld, TaskRejected, TaskStarted, TaskSubmitted
+from schemas.events import LifecycleEvent, TaskHeld, TaskPriorityChanged, TaskRejected, TaskStarted, TaskSubmitted
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -48,6 +48,8 @@ class Run:
     running_attempt: int | None = None
     #: Time that ended attempts took.
     run_microseconds: int = 0
+    #: Given to it since its submission, whichever record of that is read later.
+    changed_priority: int | None = None
 
     @property
     def status(self) -> TaskStatus:
@@ -82,6 +84,8 @@ def lived(run: Run | None, fact: LifecycleEvent, position: Position) -> Run | No
             return _started(before, state, fact)
         case TaskHeld(reason=reason):
             return _left(before, state, fact, hold_reason=reason, held_at=position.appended_at)
+        case TaskPriorityChanged(priority=priority):
+            return replace(before, state=state, changed_priority=priority)
         case TaskRejected() if state.submission is None:
             return _left(before, state, fact, type=fact.type, tenant=fact.tenant)
         case _:
@@ -92,7 +96,8 @@ def _described(run: Run | None, fact: TaskSubmitted, record: bytes, position: Po
     if run is None:
         known = Run(state=evolve(TaskState(task_id=fact.task_id), fact), created_at=fact.occurred_at)
     elif _describes_better(run, fact, position):
-        known = replace(run, state=filled_in(_undescribed(run.state), fact))
+        # What it has from the submission that was known so far goes with that.
+        known = replace(run, state=filled_in(replace(run.state, priority=run.changed_priority), fact))
     elif fact.attempts_before > run.state.attempt:
         return replace(run, state=replace(run.state, attempt=fact.attempts_before))
     else:
@@ -113,12 +118,6 @@ def _describes_better(run: Run, fact: TaskSubmitted, position: Position) -> bool
     if known is None or run.submission_position is None:
         return True
     return (-fact.sequence, position) < (-known.sequence, run.submission_position)
-
-
-def _undescribed(state: TaskState) -> TaskState:
-    """The state without what it has from its submission alone."""
-    known = state.submission
-    return replace(state, priority=None) if known is not None and state.priority == known.priority else state
 
 
 def _held_submission(fact: TaskHeld) -> tuple[TaskSubmitted, bytes]:

@@ -88,6 +88,7 @@ TASKS = Table(
     Column("workflow_id", Text),
     Column("schedule_id", Text),
     Column("estimated_seconds", Double, comment="how long one attempt takes, as its sender says"),
+    Column("changed_priority", SmallInteger, comment="given to it since its submission; null for none"),
     PrimaryKeyConstraint("task_id", "run"),
 )
 _C = TASKS.c
@@ -188,6 +189,7 @@ def run_of(row: Mapping[Any, Any]) -> Run:
         first_started_at=row["first_started_at"],
         running_attempt=row["running_attempt"],
         run_microseconds=row["run_microseconds"],
+        changed_priority=row["changed_priority"],
     )
 
 
@@ -204,7 +206,7 @@ def row_of(run: Run, *, latest: bool, with_submission: bool = True) -> tuple[Any
         key(run.type),
         key(run.tenant),
         None if submission is None else key(submission.resource_class),
-        stored_priority(state),
+        stored_priority(state.priority),
         storable(state.model),
         state.attempt,
         state.attempts_returned,
@@ -230,6 +232,7 @@ def row_of(run: Run, *, latest: bool, with_submission: bool = True) -> tuple[Any
         storable(state.routing_key),
         list(map(storable, state.routed_to)) or None,
         *((None,) * 6 if submission is None else _relations(submission)),
+        stored_priority(run.changed_priority),
     )
 
 

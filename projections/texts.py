@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from pydantic_core import to_json
+
 #: A B-tree entry holds about 2,700 bytes, and a key may join two texts of up to four bytes a character.
 KEY_CHARACTERS_MAX = 200
 
@@ -14,3 +18,9 @@ def storable(text: str | None) -> str | None:
 def key(text: str | None) -> str | None:
     """The text as part of an index: storable, and cut to length."""
     return None if text is None else text.replace("\0", "")[:KEY_CHARACTERS_MAX]
+
+
+def plain_json(fields: Mapping[str, object]) -> str:
+    """The fields as JSON text, in their order; what no JSON number can say, such as infinity, is null."""
+    # Five times as fast as the standard library, which counts: it is called for every fact.
+    return to_json(fields, inf_nan_mode="null").decode()

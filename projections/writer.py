@@ -17,9 +17,10 @@ from psycopg import AsyncConnection, sql
 from domain.errors import PenstockError
 from projections.anomalies import ANOMALIES, Finding
 from projections.attempts import ATTEMPTS
+from projections.attempts import row_of as row_of_attempt
 from projections.daily_statistics import COUNTERS, Cell
 from projections.database import CHANNEL
-from projections.fold import AttemptChange, Changes
+from projections.fold import Changes
 from projections.history import HISTORY
 from projections.queue_depth import Depth
 from projections.staging import Staging, upsert
@@ -59,7 +60,7 @@ async def write(
     if changes.runs:
         await staging.merge(TASKS, _task_rows(changes), _UPSERT_TASKS)
     if changes.attempts:
-        rows = map(_attempt_row, changes.attempts.items())
+        rows = (row_of_attempt(key, told.opened, told.closed) for key, told in changes.attempts.items())
         await staging.merge(ATTEMPTS, rows, _OPEN_ATTEMPTS, _CLOSE_ATTEMPTS)
     if changes.history:
         await staging.merge(HISTORY, changes.history.values(), _UPSERT_HISTORY)
@@ -132,11 +133,6 @@ def _task_rows(changes: Changes) -> Iterable[tuple[Any, ...]]:
         yield row_of(runs[number], latest=number == max(runs), with_submission=described)
 
 
-def _attempt_row(item: tuple[tuple[str, int, int], AttemptChange]) -> tuple[Any, ...]:
-    key, change = item
-    return (*key, *(change.opened or (None,) * 4), *(change.closed or (None,) * 4))
-
-
 async def _add_depths(connection: AsyncConnection, depths: Counter[Depth]) -> None:
     rows = [(*depth, count) for depth, count in depths.items() if count]
     if not rows:
@@ -179,7 +175,7 @@ _UPSERT_TASKS = upsert(TASKS, {"submission": "COALESCE(excluded.submission, old.
 _OPEN_ATTEMPTS = upsert(ATTEMPTS, where="worker IS NOT NULL")
 _CLOSE_ATTEMPTS = _sql(
     "UPDATE attempts AS old SET ended_at = new.ended_at, outcome = new.outcome, error_code = new.error_code,"
-    " error_detail = new.error_detail FROM staged_attempts AS new WHERE new.worker IS NULL"
+    " error_detail = new.error_detail, usage = new.usage FROM staged_attempts AS new WHERE new.worker IS NULL"
     " AND (old.task_id, old.run, old.attempt) = (new.task_id, new.run, new.attempt)"
 )
 # The order of `projections.position`: texts by code point, whatever the database's collation.

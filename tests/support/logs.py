@@ -132,14 +132,18 @@ class Life:
         commands: list[decide.OwnerCommand] = [
             decide.Queue(at=at, epoch=epoch),
             decide.Start(at=at, epoch=epoch, worker="w\0" + str(self._epoch)),
-            decide.Start(at=at, epoch=epoch, worker="w"),
-            decide.Complete(at=at, epoch=epoch, result='"\\u0000"', duration_seconds=1.0),
+            decide.Start(at=at, epoch=epoch, worker="w", waited_ms={"priority": 3}, strategy="fifo"),
+            decide.Complete(
+                at=at, epoch=epoch, result='"\\u0000"', duration_seconds=1.0, usage={"tokens": float("inf")}
+            ),
             decide.Fail(at=at, epoch=epoch, code="e", detail="d\0", retryable=chance.random() < 0.7, jitter=0.5),
             decide.Yield(at=at, epoch=epoch, checkpoint="{}"),
             decide.Release(at=at, epoch=epoch, reason="shutdown"),
             decide.Lose(at=at, epoch=epoch),
             decide.Cancel(at=at, epoch=epoch, reason="asked"),
             decide.ConfirmCancel(at=at, epoch=epoch, reason="asked"),
+            decide.ChangePriority(at=at, epoch=epoch, priority=chance.choice([1, 2, 3]), reason="asked"),
+            decide.Route(at=at, epoch=epoch, model=chance.choice(["m", "n\0"]), routing_key="k", reason="cheaper"),
         ]
         try:
             self._write(*decide.decide(chance.choice(commands), state))

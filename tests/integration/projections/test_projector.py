@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from sqlalchemy import select
 
-from projections.attempts import ATTEMPTS, get_attempts
+from projections.attempts import ATTEMPTS, get_attempts, row_of
 from projections.daily_statistics import DAILY_STATISTICS
 from projections.database import CHANNEL, connect, open_engine, reading
 from projections.history import HISTORY, get_history
@@ -53,7 +53,7 @@ def in_memory(tables: Tables) -> dict[str, dict[Any, Any]]:
     rows = tables.rows()
     return {
         "tasks": dict(rows["tasks"]),
-        "attempts": {key: (*opened, *(closed or (None,) * 4)) for key, (opened, closed) in rows["attempts"].items()},
+        "attempts": {key: row_of(key, opened, closed)[3:] for key, (opened, closed) in rows["attempts"].items()},
         "history": {key: tuple(line[1:]) for key, line in rows["history"].items()},
         "queue_depth": {tuple(key): count for key, count in rows["queue_depth"].items()},
         "daily_statistics": {tuple(cell): count for cell, count in rows["daily_statistics"].items()},

@@ -102,6 +102,17 @@ def completed(attempt: int, *, epoch: int = 1, sequence: int = 2, seconds: int =
     )
 
 
+def test_an_attempt_tells_why_it_waited_what_it_ran_on_and_what_it_used() -> None:
+    start = replace(started(1), waited_ms={"priority": 1200, "delivery": 3}, strategy="fair", model="m-1")
+    end = replace(completed(1), usage={"prompt_tokens": 12.0, "cost": float("inf")})
+    tables = life(submission(), start, end)
+    ((opened, closed),) = tables.attempts.values()
+    assert opened is not None
+    assert (opened.waited_ms, opened.strategy, opened.model) == ('{"priority":1200,"delivery":3}', "fair", "m-1")
+    assert closed is not None
+    assert closed.usage == '{"prompt_tokens":12.0,"cost":null}', "a number that JSON does not know must stop nobody"
+
+
 def test_an_accepted_result_closes_its_attempt_and_counts_on_the_day_it_came() -> None:
     tables = life(submission(), started(1), completed(1))
     ((opened, closed),) = tables.attempts.values()
