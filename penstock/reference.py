@@ -10,11 +10,13 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
 from domain import states
 from domain.states import ACTIVE, STATE_AFTER, STATE_KEPT, TERMINAL, TRANSITIONS, WAITING, TaskStatus
+from domain.strategies import choice
 from penstock.settings import DEFAULT_CLASSES
 from schemas.codec import AVRO_DIRECTORY, MESSAGES, load_schemas, schema_name
 from streams.topics import DAY_MS, FOREVER_MS, SHARED, Topic, of_class
@@ -108,12 +110,26 @@ def _type(kind: Any) -> str:
             return str(kind["logicalType"])
 
 
+def strategy_table() -> Iterator[str]:
+    """Every strategy, and every option with its default."""
+    yield "| strategy | starts next |"
+    yield "|---|---|"
+    yield from (f"| `{name}` | {does} |" for name, does in choice.NAMES.items())
+    defaults = ", ".join(f"`{each.name}` ({_default(each)})" for each in fields(choice.Options))
+    yield f"\nOptions with their defaults: {defaults}. A strategy ignores those that are none of its business."
+
+
+def _default(option: Field[Any]) -> str:
+    return "by `cost`" if option.default is None else str(option.default)
+
+
 PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "states": state_table,
     "diagram": diagram,
     "moves": move_table,
     "messages": message_sections,
     "topics": topic_table,
+    "strategies": strategy_table,
 }
 
 

@@ -79,7 +79,7 @@ SHARED: Final = (
         "task id",
         4,
         7 * DAY_MS,
-        "what is asked of a task's owner: cancel",
+        "what is asked of a task's owner: cancel, change priority",
         ("api",),
         ("agents", "intake"),
     ),
