@@ -24,18 +24,37 @@ class Endpoint:
     hang: bool = False
     requests: list[Mapping[str, Any]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    #: Paths that were asked for by GET.
+    probes: list[str] = field(default_factory=list)
+    #: Hold each answer back until it is set.
+    answering: asyncio.Event | None = None
+    #: Answers under way, and the most there ever were.
+    busy: int = 0
+    busy_max: int = 0
     listener_left: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, one request."""
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            if head.startswith("GET "):
+                self.probes.append(head.split(" ")[1])
+                writer.write(f"HTTP/1.1 {self.status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+                await writer.drain()
+                return
             length = next(
                 int(line.split(":")[1]) for line in head.split("\r\n") if line.lower().startswith("content-l")
             )
             self.requests.append(json.loads(await reader.readexactly(length)))
             self.paths.append(head.split(" ")[1])
-            await self._answer(reader, writer)
+            self.busy += 1
+            self.busy_max = max(self.busy_max, self.busy)
+            try:
+                if self.answering is not None:
+                    await self.answering.wait()
+                await self._answer(reader, writer)
+            finally:
+                self.busy -= 1
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
