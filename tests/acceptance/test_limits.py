@@ -1,0 +1,157 @@
+"""Limits over three agent processes, counted in the provider, while one joins and one is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from domain.states import TaskStatus
+from domain.task import fold
+from penstock.processes import PARENT_ENV
+from schemas.events import TaskSubmitted
+from streams.log import EventLog
+from tests.support.counting_provider import CountingProvider, counting_provider
+from tests.support.logbook import facts_by_task
+
+pytestmark = [pytest.mark.external_service, pytest.mark.slow, pytest.mark.timeout(240)]
+
+#: Each model has a provider of its own, so that their work meets in different shards.
+MODELS = ("m1", "m2", "m3", "m4")
+#: Each of these is reached where the others leave room for it.
+PROVIDER_LIMIT, CLASS_LIMIT = 2, 4
+TASKS = 100
+RETRY_AFTER_SECONDS = 1.5
+DEADLINE_SECONDS = 120.0
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[CountingProvider]:
+    """What all models are served by."""
+    async with counting_provider(dict.fromkeys(MODELS, PROVIDER_LIMIT)) as counting:
+        yield counting
+
+
+class Agents:
+    """Processes of class llm, started as an operator starts them."""
+
+    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
+        self._environment = {**os.environ, **environment, PARENT_ENV: str(os.getpid())}
+        self._folder = folder
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def run(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """A `penstock` of these settings."""
+        with (self._folder / f"{len(self._processes)}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "penstock", *arguments], env=self._environment, stdout=log, stderr=log
+            )
+        self._processes.append(process)
+        return process
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """One more."""
+        return self.run("agents", "llm")
+
+    def stop(self) -> None:
+        """All of them."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def agents(kafka: str, database: str, tmp_path: Path, provider: CountingProvider) -> Iterator[Agents]:
+    """Topics and tables are there; nobody works yet."""
+    llm = {
+        "models": [{"name": name, "provider": f"of-{name}"} for name in MODELS],
+        "providers": [
+            {"name": f"of-{name}", "base_url": provider.base_url, "limits": {"concurrency": PROVIDER_LIMIT}}
+            for name in MODELS
+        ],
+    }
+    environment = {
+        "PENSTOCK_DATA_DIR": str(tmp_path),
+        "KAFKA_BOOTSTRAP_SERVERS": kafka,
+        "DATABASE_URL": database,
+        "PENSTOCK_CLASSES": json.dumps({"llm": {"slots": 6}}),
+        "PENSTOCK_LLM": json.dumps(llm),
+        "PENSTOCK_LIMITS": json.dumps({"class": {"llm": {"concurrency": CLASS_LIMIT}}}),
+        "PENSTOCK_LIMIT_LEASE_SECONDS": "4",
+        "PENSTOCK_RETRY_DELAY_SECONDS": "0.2",
+    }
+    started = Agents(environment, tmp_path)
+    assert started.run("prepare").wait(DEADLINE_SECONDS) == 0
+    yield started
+    started.stop()
+
+
+async def submit(kafka: str) -> dict[str, str]:
+    """Tasks for all models in turn; each one's prompt by its id."""
+    prompts: dict[str, str] = {}
+    async with EventLog(kafka) as log:
+        for number in range(TASKS):
+            model = MODELS[number % len(MODELS)]
+            task_id = f"limits-{os.getpid()}-{time.time_ns()}-{number}"
+            prompts[task_id] = f"prompt {task_id}"
+            submission = TaskSubmitted(
+                task_id=task_id,
+                occurred_at=datetime.now(UTC),
+                type="text-generation",
+                resource_class="llm",
+                routing_key=f"of-{model}",
+                model=model,
+                payload=json.dumps({"prompt": prompts[task_id], "max_tokens": 8}),
+                attempts_max=10,
+            )
+            await log.submit(submission)
+    return prompts
+
+
+async def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait until it holds."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"not in time: {what}"
+        await asyncio.sleep(0.02)
+
+
+async def test_no_limit_is_exceeded_while_agents_join_and_are_killed(
+    kafka: str, provider: CountingProvider, agents: Agents
+) -> None:
+    provider.refuse_next["m1"] = RETRY_AFTER_SECONDS
+    agents.start()
+    killed = agents.start()
+    prompts = await submit(kafka)
+    await until(lambda: provider.served.total() >= TASKS // 5, "work is under way")
+    agents.start()
+    await until(lambda: provider.served.total() >= TASKS // 2, "half of the work is done")
+    killed.kill()
+    await until(lambda: all(provider.served[prompt] for prompt in prompts.values()), "all work is done")
+
+    assert provider.most_together == CLASS_LIMIT, "reached, and never exceeded"
+    assert max(provider.most.values()) == PROVIDER_LIMIT, "reached, and never exceeded"
+    assert provider.breaches == []
+    waited_seconds = provider.called_after["m1"] - provider.refused_at["m1"]
+    assert waited_seconds >= RETRY_AFTER_SECONDS, "nobody called before the moment that was asked for"
+    await until_completed(kafka, set(prompts))
+
+
+async def until_completed(kafka: str, task_ids: set[str]) -> None:
+    """By the log, each has completed."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        facts = await facts_by_task(kafka, ["llm"])
+        statuses = {task_id: fold(task_id, facts[task_id]).status for task_id in task_ids}
+        if set(statuses.values()) == {TaskStatus.COMPLETED}:
+            return
+        assert time.monotonic() < deadline, statuses
+        await asyncio.sleep(0.2)
