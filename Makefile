@@ -82,6 +82,10 @@ peers: .venv-bench/.installed ## Install Dramatiq and Celery, for `make bench` a
 	$(BIN)/uv pip install --quiet --python .venv-bench/bin/python --no-deps --require-hashes -r requirements-bench.lock
 	@touch $@
 
+.PHONY: bench-strategies
+bench-strategies: install ## Simulate loads under each strategy, and draw the plots of docs/strategies.md
+	$(BIN)/python -m benchmarks.strategies
+
 .PHONY: lock
 lock: install ## Resolve requirements.lock anew, and the lock of Kafka's jars
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --extra llm --extra subtitles --extra demo-models --extra dev --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file requirements.lock
