@@ -3,7 +3,7 @@
 A task's entry lives from its record to its acknowledged terminal fact. The log may hand the record out again at any
 time: after a rebalance, and as a relocated copy, the entry adopts it; a repeated submission is acknowledged and
 without effect. Every fact goes through the outbox, which a rebalance stops; an entry whose shard was lost writes
-nothing more.
+nothing more, but that its attempt was handed back.
 
 A task that was routed here may carry the epoch of an owner whose number is higher. Its facts are written under the
 higher of the two: epochs of one class only grow, so whoever owns this shard next has a higher one still.
@@ -23,6 +23,7 @@ from agents.dead_letters import DeadLetters
 from agents.departures import Departures, NoRouter, Router
 from agents.entries import Band, Entry
 from agents.frontier import AckFrontier
+from agents.handover import hand_back
 from agents.outbox import Outbox, Outgoing
 from agents.recovery import Recover, RecoveredFacts
 from agents.remembered import Remembered
@@ -79,7 +80,7 @@ class Owner:
         self._accounts, self._router = accounts, router or NoRouter()
         self.wishes = Wishes(self, window)
         self.departures = Departures(log, window, self.commit, self._let_go)
-        self._dead_letters = DeadLetters(log)
+        self._facts, self._dead_letters = log, DeadLetters(log)
         self._recover, self._wake, self._arrived, self._commands_from = recover, wake, arrived, commands_from
         #: Loop time at which the last record came, or at which records could begin to come.
         self.received_at = 0.0
@@ -117,7 +118,8 @@ class Owner:
         consecutive = ownership.generation == self._ownership.generation + 1
         kept = self._ownership.shards & ownership.shards if consecutive else frozenset()
         self._ownership = ownership
-        self._drop(entry for entry in list(self.entries.values()) if entry.record.shard not in kept)
+        dropped = [entry for entry in self.entries.values() if entry.record.shard not in kept]
+        self._drop(dropped)
         self.frontiers = {
             (topic, shard): AckFrontier() for topic in self._group.topics for shard in sorted(ownership.shards)
         }
@@ -130,6 +132,7 @@ class Owner:
         }
         self._next_runs.clear()
         self._positions.clear()
+        await hand_back(dropped, self.epoch, self._facts)
         recovered = await self._recover(list(self.frontiers), ownership.generation, current)
         if not current():
             return

@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -25,11 +26,16 @@ from domain.errors import TaskError
 from domain.retry import RetryPolicy
 from tests.chaos.ledger import Noted
 
+#: How often a task looks for the file that ends it.
+LOOK_SECONDS = 0.1
+
 
 class StepPayload(BaseModel):
     """What a scripted task does."""
 
     seconds: float = 0.0
+    #: It goes on until this file exists, where one is named.
+    until: str = ""
     #: `return`, `die` with the whole worker, or `later`: fail once, and ask for an hour's patience.
     then: str = "return"
     #: The file in which each execution is noted; none where it is empty.
@@ -40,6 +46,8 @@ async def step(payload: StepPayload, ctx: TaskContext) -> Mapping[str, object]:
     """Do as the payload says."""
     with Noted(payload.ledger, ctx, os.getpid()) if payload.ledger else nullcontext():
         await asyncio.sleep(payload.seconds)
+        while payload.until and not Path(payload.until).exists():
+            await asyncio.sleep(LOOK_SECONDS)
     if payload.then == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if payload.then == "later" and ctx.attempt == 1:

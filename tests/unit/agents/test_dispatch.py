@@ -130,7 +130,7 @@ async def test_the_result_of_a_lost_shard_is_never_written() -> None:
         assert world.script.cancelled == ["t"]
         world.script.let_go("t")
         await until(lambda: world.lag == 0)
-    assert world.log.types("t") == ["started", "attempt_lost", "started", "completed"]
+    assert world.log.types("t") == ["started", "released", "started", "completed"]
     assert not old.owner.entries
 
 
@@ -189,6 +189,39 @@ async def test_a_worker_that_stood_still_starts_nothing_until_it_is_certain_that
         w.stream.awake = True
         await until(lambda: world.lag == 0)
     assert world.log.types("next") == ["started", "completed"]
+
+
+async def test_a_shard_that_moves_costs_its_tasks_no_attempt_and_makes_none_of_them_suspect() -> None:
+    """Tasks with one attempt each go on, and all of them at a time."""
+    world = World()
+    names = ["a", "b", "c"]
+    async with worker(world, slots=3) as old, worker(world, slots=3) as new:
+        await world.group.rebalance({old.stream: ALL})
+        for name in names:
+            await world.submit(name, "wait", attempts_max=1)
+        await until(lambda: len(world.script.running) == 3)
+        await world.group.rebalance({old.stream: set(), new.stream: ALL})
+        await until(lambda: len(world.script.started) == 6 and len(world.script.running) == 3)
+        for name in names:
+            world.script.let_go(name)
+        await until(lambda: world.lag == 0)
+    assert {tuple(world.log.types(name)) for name in names} == {("started", "released", "started", "completed")}
+
+
+async def test_what_a_moved_shard_hands_back_too_late_changes_nothing() -> None:
+    """Its successor has folded before: to it the attempt was lost, and it says so under the higher epoch."""
+    world = World()
+    async with worker(world) as old, worker(world) as new:
+        await world.group.rebalance({old.stream: ALL})
+        await world.submit("t", "wait", attempts_max=3)
+        await until(lambda: world.script.running)
+        await world.group.rebalance({new.stream: ALL, old.stream: set()})
+        await until(lambda: len(world.script.started) == 2)
+        world.script.let_go("t")
+        await until(lambda: world.lag == 0)
+    facts = [submission_of("t", "wait", attempts_max=3), *world.log.facts("t")]
+    assert world.log.types("t")[-1] == "completed"
+    assert fold("t", facts).status is TaskStatus.COMPLETED
 
 
 async def test_a_zombie_never_changes_what_its_successor_wrote() -> None:
