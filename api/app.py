@@ -34,6 +34,9 @@ from api.watermark import Watermark
 from api.why import WhyRoutes
 from api.workflows import WorkflowRoutes
 
+#: How long a start waits for what was configured.
+CONFIGURED_SECONDS_MAX = 5.0
+
 
 def create_app(deps: ApiDeps) -> Starlette:
     """The API on the given log, broker and read model."""
@@ -81,6 +84,9 @@ def create_app(deps: ApiDeps) -> Starlette:
             asyncio.create_task(deps.registry.run(), name="registry"),
             asyncio.create_task(deps.notifications.listen(waiters.heard), name="notifications"),
         ]
+        with suppress(TimeoutError):
+            # Work is sent where its model is served, so the models must be known; without the log, none is accepted.
+            await asyncio.wait_for(deps.registry.caught_up(), CONFIGURED_SECONDS_MAX)
         try:
             yield
         finally:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from api.views import Moment, View
 from domain.configuration import Configuration, Pause
-from domain.dispatch_status import Closure, Dispatcher, LaneStatus
+from domain.dispatch_status import Closure, Dispatcher, LaneStatus, running_of
 from domain.limits.limit import Limit
 from domain.strategies.choice import NAMES, StrategyChoice
 
@@ -62,6 +62,7 @@ class PauseView(View):
     reason: str
     paused_at: Moment
     paused_by: str
+    running: int | None = Field(default=None, description="In the overview: tasks of it that still run.")
 
 
 class PausesView(View):
@@ -185,8 +186,8 @@ def limits_view(configuration: Configuration) -> LimitsView:
     return LimitsView(limits=[limit_view(key, limit) for key, limit in sorted(configuration.limits.items())])
 
 
-def pause_view(pause: Pause) -> PauseView:
-    """A pause."""
+def pause_view(pause: Pause, workers: Iterable[Dispatcher] | None = None) -> PauseView:
+    """A pause, with what still runs of it where workers are given."""
     return PauseView(
         scope=pause.scope,
         name=pause.name,
@@ -194,12 +195,13 @@ def pause_view(pause: Pause) -> PauseView:
         reason=pause.reason,
         paused_at=pause.paused_at,
         paused_by=pause.paused_by,
+        running=None if workers is None else running_of(workers, pause.scope, pause.name),
     )
 
 
-def pauses_view(configuration: Configuration) -> PausesView:
+def pauses_view(configuration: Configuration, workers: Iterable[Dispatcher] | None = None) -> PausesView:
     """All pauses, by scope and name."""
-    return PausesView(pauses=[pause_view(pause) for _, pause in sorted(configuration.pauses.items())])
+    return PausesView(pauses=[pause_view(pause, workers) for _, pause in sorted(configuration.pauses.items())])
 
 
 def class_view(resource_class: str, choice: StrategyChoice, workers: list[Dispatcher]) -> ClassView:

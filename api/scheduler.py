@@ -56,7 +56,7 @@ class SchedulerRoutes:
         ]
         answer = views.SchedulerView(
             classes=classes,
-            pauses=views.pauses_view(configuration).pauses,
+            pauses=views.pauses_view(configuration, workers).pauses,
             limits=views.limits_view(configuration).limits,
             weights=dict(configuration.weights),
         )

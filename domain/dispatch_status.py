@@ -56,6 +56,14 @@ def lengths(dispatchers: Iterable[Dispatcher]) -> dict[Kind, float]:
     return {(lane.task_type, lane.model): lane.mean_seconds for lane in lanes if lane.mean_seconds is not None}
 
 
+def running_of(dispatchers: Iterable[Dispatcher], scope: str, name: str) -> int:
+    """How many tasks of a class, a model or a tenant run."""
+    if scope == "class":
+        return sum(worker.running for worker in dispatchers if worker.resource_class == name)
+    lanes = (lane for worker in dispatchers for lane in worker.lanes)
+    return sum(lane.running for lane in lanes if {"model": lane.model, "tenant": lane.tenant}[scope] == name)
+
+
 def dispatcher_of(worker: str, resource_class: str, at: datetime, status: Mapping[str, Any]) -> Dispatcher:
     """A row as a worker wrote it; what another version left out reads as nothing."""
     return Dispatcher(

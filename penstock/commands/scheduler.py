@@ -128,11 +128,9 @@ def drain(
 
 
 def running(overview: Mapping[str, Any], scope: str, name: str) -> int:
-    """How many tasks of a class, model or tenant run, as the workers said last."""
-    if scope == "class":
-        return sum(int(each["running"]) for each in overview["classes"] if each["class"] == name)
-    lanes = (lane for each in overview["classes"] for worker in each["workers"] for lane in worker["lanes"])
-    return sum(int(lane["running"]) for lane in lanes if lane[scope] == name)
+    """How many tasks of what was paused run, as the workers said last."""
+    found = (each["running"] for each in overview["pauses"] if (each["scope"], each["name"]) == (scope, name))
+    return int(next(found, 0))
 
 
 def weight(

@@ -156,6 +156,9 @@ async def test_the_overview_shows_what_the_workers_say(client: httpx.AsyncClient
     closed = Closure("rate_limit", "provider", "kimi", AT)
     lane = LaneStatus("k2", "kimi", "echo", "a", waiting=5, running=1, closed_by=closed, mean_seconds=2.0)
     world.read_model.workers = [Dispatcher("w1", "cpu", AT, 2, 1, "fair", (lane,))]
+    for scope, name in (("class", "cpu"), ("model", "k2"), ("tenant", "a"), ("tenant", "b")):
+        await client.post(SCHEDULER + "/drain", json={"scope": scope, "name": name})
+    assert [each["running"] for each in (await client.get(SCHEDULER)).json()["pauses"]] == [1, 1, 1, 0]
     cpu, io = (await client.get(SCHEDULER)).json()["classes"]
     assert (cpu["class"], cpu["slots"], cpu["running"], cpu["waiting"]) == ("cpu", 2, 1, 5)
     (shown,) = cpu["workers"][0]["lanes"]
