@@ -11,7 +11,6 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -101,20 +100,16 @@ class Measurements:
     async def follow(self, database_url: str, resource_class: str, worker: str) -> None:
         """Read the others' figures for ever."""
         self._worker = worker
-        connection: psycopg.AsyncConnection | None = None
         while True:
             try:
-                async with asyncio.timeout(10 * READ_SECONDS):
-                    if connection is None:
-                        connection = await connect(database_url, autocommit=True)
-                    await self._read(connection, resource_class)
+                async with await connect(database_url, autocommit=True) as connection:
+                    while True:
+                        async with asyncio.timeout(10 * READ_SECONDS):
+                            await self._read(connection, resource_class)
+                        await asyncio.sleep(READ_SECONDS)
             except (psycopg.Error, OSError, TimeoutError) as error:
                 logging.getLogger(__name__).debug("nothing can be read of the other workers: %s", error)
-                if connection is not None:
-                    with suppress(psycopg.Error, OSError):
-                        await connection.close()
-                connection = None
-            await asyncio.sleep(READ_SECONDS)
+                await asyncio.sleep(READ_SECONDS)
 
     async def _read(self, connection: psycopg.AsyncConnection, resource_class: str) -> None:
         rows = await (await connection.execute(_STATUS, [resource_class])).fetchall()
