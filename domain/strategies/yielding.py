@@ -11,6 +11,9 @@ from collections.abc import Iterable
 
 from domain.strategies.strategy import Lane, Running, Waiting
 
+#: Tasks that ageing started and that may be remembered beside as many as run.
+STALE_MAX = 64
+
 #: What closed lanes are grouped by.
 Gate = str | Lane
 
@@ -140,7 +143,9 @@ class Preemption(NobodyAsks):
     def victims(self, running: Iterable[Running], free_slots: int, now_ms: int) -> list[str]:
         """See `Strategy.victims`."""
         running = list(running)
-        self._by_age.intersection_update(attempt.task_id for attempt in running)
+        if len(self._by_age) > 2 * len(running) + STALE_MAX:
+            # Whose end nobody told; what is about to start is not among `running` yet, and keeps its mark.
+            self._by_age.intersection_update(attempt.task_id for attempt in running)
         asked = [attempt for attempt in running if attempt.asked]
         candidates = sorted(
             (attempt for attempt in running if attempt.preemptible and not attempt.asked),

@@ -80,6 +80,7 @@ def test_what_ageing_started_is_not_stopped_again() -> None:
     strategy.push(old, 0)
     strategy.push(young, 5000)
     assert strategy.pop(5000, anything) == old
+    assert strategy.victims([], 0, 5000) == [], "its start is on its way to the log"
     assert strategy.victims([running(0, 1)], 0, 5000) == []
     strategy.ended(old, Usage(seconds=1.0))
     assert strategy.victims([running(0, 1)], 0, 5000) == ["t-0"], "its next attempt is one like any other"
