@@ -69,6 +69,14 @@ class Gatekeeper:
         self.gates.configure(configuration)
         self.open(list(self._closed), now_ms)
 
+    def closed_providers(self) -> dict[str, Refusal]:
+        """Providers that refuse tasks, for as long as is known, which they do to all lanes alike."""
+        return {
+            refusal.name: refusal
+            for refusal in self._closed.values()
+            if refusal.scope == "provider" and refusal.until is not None
+        }
+
     def hold_reason(self, lane: Lane) -> str | None:
         """Why tasks of the lane are to wait outside the window, in the words of `domain.holds`."""
         if pause := self._configuration.pause_of(self._resource_class, lane.model, lane.tenant):

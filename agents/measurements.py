@@ -19,6 +19,7 @@ import psycopg
 from domain import provider_errors as codes
 from domain.dispatch_status import Dispatcher, dispatcher_of
 from domain.errors import TaskError
+from domain.limits.tickets import BACKOFF, Refusal
 from domain.measurements import Block, Samples, Summary, measured, summary_of
 from domain.routing import Measurement
 from projections.database import connect
@@ -48,6 +49,8 @@ class Measurements:
         self._clock = clock
         self._own: dict[str, Samples] = defaultdict(Samples)
         self._blocks: dict[str, Block] = {}
+        #: Providers that the gates of this worker keep tasks from.
+        self.closed: Callable[[], Mapping[str, Block]] = dict
         self._worker = ""
         self._others: Sequence[tuple[Dispatcher, Mapping[str, Any]]] = ()
         self._told_blocks: Mapping[str, Block] = {}
@@ -95,7 +98,8 @@ class Measurements:
             if dispatcher.worker != self._worker:
                 for name, figure in figures.items():
                     summaries[name].append(summary_of(figure))
-        return measured(models, summaries, [each for each, _ in self._others], {**self._told_blocks, **self._blocks})
+        blocks = {**self._told_blocks, **self.closed(), **self._blocks}
+        return measured(models, summaries, [each for each, _ in self._others], blocks)
 
     async def follow(self, database_url: str, resource_class: str, worker: str) -> None:
         """Read the others' figures for ever."""
@@ -121,3 +125,13 @@ class Measurements:
         now = self._clock()
         waits = await (await connection.execute(_BLOCKED)).fetchall()
         self._told_blocks = {name: Block(now + wait, "rate limited") for name, wait in waits}
+
+
+def blocks(refusals: Mapping[str, Refusal], clock: float) -> dict[str, Block]:
+    """What gates say of providers, whose clock stands at `clock`, by the calendar."""
+    ahead = time.time() - clock
+    return {
+        name: Block(refusal.until + ahead, "circuit open" if refusal.cause == BACKOFF else "rate limited")
+        for name, refusal in refusals.items()
+        if refusal.until is not None
+    }

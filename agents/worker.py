@@ -18,7 +18,7 @@ from agents.handlers.registry import Registry
 from agents.handlers.settings import HandlerSettings
 from agents.limits.gates import Gates
 from agents.limits.table import PostgresTable
-from agents.measurements import Measurements
+from agents.measurements import Measurements, blocks
 from agents.outbox import Outbox
 from agents.owner import Owner
 from agents.recovery import LogRecovery
@@ -151,6 +151,7 @@ async def _work(
         router=router,
     )
     owner, dispatcher = core.owner, core.dispatcher
+    measurements.closed = lambda: blocks(core.gatekeeper.closed_providers(), gates.clock())
 
     def configure(configuration: Configuration) -> None:
         engines.text_models.configure(configuration.models, configuration.providers)

@@ -167,3 +167,14 @@ async def test_a_long_rate_limit_moves_the_whole_queue(scene: Scene) -> None:
     assert len(other.requests) == len(tasks)
     waited = [route.reason for task in tasks for route in routes(scene, task) if "is rate limited for" in route.reason]
     assert len(waited) == len(tasks) - 1
+
+
+async def test_an_open_circuit_sends_on_those_that_would_wait_for_it(scene: Scene) -> None:
+    async with llm_endpoint(status=503) as down, llm_endpoint() as other:
+        models = [model(scene, "first", "p", fallbacks=("second",)), model(scene, "second", "q")]
+        async with asking(scene, models, [provider("p", down), provider("q", other)], slots=1):
+            tasks = [await submit(scene, f"n{number}", "first", "p") for number in range(20)]
+            await scene.until_all(TaskStatus.COMPLETED)
+    assert len(down.requests) <= 6, "five failures open it, and a probe may follow"
+    assert len(other.requests) == len(tasks)
+    assert any("is circuit open for" in route.reason for task in tasks for route in routes(scene, task))
