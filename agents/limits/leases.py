@@ -89,7 +89,7 @@ class Leases:
                 await asyncio.sleep(POLL_SECONDS)
                 continue
             try:
-                await self._table.listen()
+                await self._table.listen(self._holder)
                 self._wanted.set()
             except TableUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
@@ -147,8 +147,7 @@ class Leases:
             async with asyncio.timeout(LEAVE_SECONDS_MAX):
                 if self._serial:
                     self._serial += 1
-                    asks = self._holdings.asks(renewal=True)
-                    await self._table.exchange(self._holder, self._serial, asks, {})
+                    await self._table.exchange(self._holder, self._serial, self._holdings.leave(), {})
         except (TableUnavailable, TimeoutError) as error:
             self._log.info("leases are left to end by themselves: %s", error)
         finally:

@@ -21,7 +21,10 @@ class LocalTable:
         self._leases: dict[Key, dict[str, Lease]] = defaultdict(dict)
         self._buckets: dict[Key, Buckets] = {}
         self._blocked: dict[str, float] = {}
-        self._told = asyncio.Event()
+        #: How often something was told, and how much of it each holder has heard.
+        self._told = 0
+        self._heard: dict[str, int] = {}
+        self._telling = asyncio.Condition()
 
     async def exchange(self, holder: str, serial: int, asks: Sequence[Ask], blocked: Mapping[str, float]) -> Exchanged:
         """See `LeaseTable.exchange`."""
@@ -29,15 +32,19 @@ class LocalTable:
         for name, seconds in blocked.items():
             self._blocked[name] = max(self._blocked.get(name, now), now + seconds)
         self._blocked = {name: until for name, until in self._blocked.items() if until > now}
+        told = self._told
         answers = [self._answer(ask, holder, serial, now) for ask in asks]
-        if blocked:
-            self._told.set()
+        if blocked or self._told > told:
+            self._told = told + 1
+            async with self._telling:
+                self._telling.notify_all()
         return Exchanged(answers, {name: until - now for name, until in self._blocked.items()})
 
-    async def listen(self) -> None:
-        """See `LeaseTable.listen`."""
-        self._told.clear()
-        await self._told.wait()
+    async def listen(self, holder: str) -> None:
+        """See `LeaseTable.listen`; hears itself too."""
+        async with self._telling:
+            await self._telling.wait_for(lambda: self._heard.get(holder, -1) < self._told)
+        self._heard[holder] = self._told
 
     async def close(self) -> None:
         """See `LeaseTable.close`: there are none."""
@@ -53,7 +60,7 @@ class LocalTable:
             ask, holder, serial, list(leases.values()), buckets, now, self.terms
         )
         if concerns_others(leases.get(holder), lease, answer):
-            self._told.set()
+            self._told += 1
         leases[holder] = lease
         if ask.idle:
             del leases[holder]

@@ -39,8 +39,10 @@ class LeaseTable(Protocol):
             TableUnavailable: not known whether it was heard; the holder goes on with what it has.
         """
 
-    async def listen(self) -> None:
+    async def listen(self, holder: str) -> None:
         """Return when it is worth asking again: permits are free or wanted, or a provider wants to be left alone.
+
+        The first time at once: nobody knows what was said before.
 
         Raises:
             TableUnavailable: nothing can be heard at present.

@@ -20,8 +20,10 @@ from domain.limits.exchange import Answer, Ask, Buckets, Lease, Terms, concerns_
 from domain.limits.limit import Key
 from projections.database import connect
 
-#: An exchange that takes longer has failed, for its holder; what the table made of it, the next one finds.
-EXCHANGE_SECONDS_MAX: Final = 1.0
+#: An exchange that takes longer has failed, for its holder; what the table made of it, the next one finds. At least so
+#: long, since a busy machine may take its time; else this share of the time for which a lease can be used.
+EXCHANGE_SECONDS_MIN: Final = 1.0
+EXCHANGE_SHARE: Final = 0.4
 #: PostgreSQL ends a transaction whose client says nothing for so long: a frozen worker must not keep the others' locks.
 SILENCE_SECONDS_MAX: Final = 0.4
 #: How long an exchange waits for one before it.
@@ -36,30 +38,30 @@ class PostgresTable:
     def __init__(self, database_url: str, terms: Terms | None = None) -> None:
         self.terms = terms or Terms()
         self._database_url = database_url
+        usable_seconds = self.terms.lease_seconds - self.terms.margin_seconds
+        self._timeout_seconds = max(EXCHANGE_SECONDS_MIN, EXCHANGE_SHARE * usable_seconds)
         self._connection: _Connection | None = None
         self._listening: AsyncConnection | None = None
         #: Exchanges given up on, which psycopg takes its time to cancel.
         self._abandoned: set[asyncio.Task[None]] = set()
-        self._holder = ""
 
     async def exchange(self, holder: str, serial: int, asks: Sequence[Ask], blocked: Mapping[str, float]) -> Exchanged:
         """See `LeaseTable.exchange`."""
-        self._holder = holder
         under_way = asyncio.create_task(self._exchange(holder, serial, asks, blocked))
         try:
-            await asyncio.wait({under_way}, timeout=EXCHANGE_SECONDS_MAX)
+            await asyncio.wait({under_way}, timeout=self._timeout_seconds)
         finally:
             if not under_way.done():
                 self._abandon(under_way)
         if not under_way.done():
-            raise TableUnavailable(f"PostgreSQL did not answer in {EXCHANGE_SECONDS_MAX:g} s")
+            raise TableUnavailable(f"PostgreSQL did not answer in {self._timeout_seconds:g} s")
         try:
             return under_way.result()
         except (psycopg.Error, OSError) as error:
             await self._disconnect()
             raise TableUnavailable(str(error).strip().partition("\n")[0]) from error
 
-    async def listen(self) -> None:
+    async def listen(self, holder: str) -> None:
         """See `LeaseTable.listen`; also after each reconnection, since something may have been missed."""
         try:
             if self._listening is None:
@@ -68,7 +70,7 @@ class PostgresTable:
                 return
             async with aclosing(self._listening.notifies()) as notices:
                 async for notice in notices:
-                    if notice.payload != self._holder:
+                    if notice.payload != holder:
                         return
         except (psycopg.Error, OSError) as error:
             listening, self._listening = self._listening, None

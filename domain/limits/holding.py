@@ -73,8 +73,10 @@ class Holding:
 
     def room(self, now: float) -> bool:
         """A permit is free here."""
-        return self.limit.concurrency is None or (
-            now < self.valid_until and self.running < min(self._granted, self._target)
+        limit = self.limit.concurrency
+        return limit is None or (
+            # A limit that was lowered holds before the table has heard of it.
+            now < self.valid_until and self.running < min(self._granted, self._target, limit)
         )
 
     def refusal(self, lane: Lane, cost: float, now: float) -> Refusal | None:
@@ -171,6 +173,11 @@ class Holding:
             self._in_use[ticket] = None
         self._requests.answered(answer.requests, now)
         self._tokens.answered(answer.tokens, now)
+
+    def leave(self) -> None:
+        """Nothing more is going to start here: what is idle is kept for nobody."""
+        self.all_waiting()
+        self._peak = 0
 
     def lapsed(self, now: float) -> list[Ticket]:
         """Attempts that must end now, since the lease was not renewed; the same ones until they have ended."""

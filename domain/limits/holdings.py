@@ -49,6 +49,12 @@ class Holdings:
         """What to tell the table of all of them."""
         return [holding.ask(renewal=renewal) for holding in self._by_key.values()]
 
+    def leave(self) -> list[Ask]:
+        """What to tell the table when nothing more is going to start: only what runs is kept."""
+        for holding in self._by_key.values():
+            holding.leave()
+        return self.asks(renewal=True)
+
     def answered(self, asks: Sequence[Ask], answers: Sequence[Answer], valid_until: float, now: float) -> None:
         """The table has answered what `asks` gave. Limits that it knows to be unused here are forgotten."""
         for ask, answer in zip(asks, answers, strict=True):

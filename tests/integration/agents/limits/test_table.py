@@ -116,19 +116,19 @@ async def test_holders_hear_of_hunger_of_what_comes_free_and_of_blocks(table: Po
     other = _Closing(database)
     async with aclosing(other):
         await other.exchange("b", 1, [], {})
-        await other.listen()  # the first one says that it listens now
+        await other.listen("b")  # the first one says that it listens now
         for serial, asks, blocked in (
             (1, [ask(wanted=4)], {}),
             (2, [ask(held=3, wanted=3)], {"kimi": 1.0}),
         ):
-            heard = asyncio.create_task(other.listen())
+            heard = asyncio.create_task(other.listen("b"))
             await asyncio.sleep(0)
             await table.exchange("a", serial, asks, blocked)
             await asyncio.wait_for(heard, 10)
         assert await granted(other, "b", 2, ask(wanted=1)) == 0
-        listening = asyncio.create_task(table.listen())
+        listening = asyncio.create_task(table.listen("a"))
         await asyncio.wait_for(listening, 10)
-        heard = asyncio.create_task(other.listen())
+        heard = asyncio.create_task(other.listen("b"))
         await table.exchange("a", 3, [ask(held=2, wanted=2)], {})
         await asyncio.wait_for(heard, 10)
 
@@ -160,7 +160,7 @@ async def test_a_database_that_is_not_there_says_so() -> None:
     with pytest.raises(TableUnavailable):
         await table.exchange("a", 1, [ask(wanted=1)], {})
     with pytest.raises(TableUnavailable):
-        await table.listen()
+        await table.listen("a")
     await table.close()
 
 
