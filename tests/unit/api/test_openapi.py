@@ -123,3 +123,38 @@ async def test_the_page_escapes_what_it_shows() -> None:
     world = MemoryWorld(version="<script>alert(1)</script>")
     async with calling(create_app(world.deps)) as client:
         assert "<script>" not in (await client.get("/docs")).text
+
+
+async def test_answers_of_the_control_routes_are_as_described() -> None:
+    async with calling(create_app(MemoryWorld(classes=("cpu", "llm")).deps)) as client:
+        document = (await client.get("/openapi.json")).json()
+        task_id = (await client.post(PATH, json=ECHO)).json()["task_id"]
+        pause = {"scope": "tenant", "name": "a"}
+        model = {"name": "m", "type": "local", "config": {"model_path": "m.gguf"}}
+        for method, path, body, name in (
+            ("PUT", "/api/v1/scheduler/strategy", {"class": "cpu", "strategy": "fair"}, "StrategyView"),
+            ("GET", "/api/v1/scheduler/strategy", None, "StrategiesView"),
+            ("PUT", "/scheduler/strategy", {"strategy": "round_robin", "time_slice": 1.0}, "EveryStrategyView"),
+            ("POST", "/api/v1/scheduler/pause", pause, "PausesView"),
+            ("PUT", "/api/v1/limits/tenant/a", {"concurrency": 2}, "LimitView"),
+            ("GET", "/api/v1/limits", None, "LimitsView"),
+            ("PUT", "/api/v1/tenants/a/weight", {"weight": 2}, "WeightView"),
+            ("POST", "/api/v1/models", model, "ModelView"),
+            ("GET", "/api/v1/models", None, "ModelsView"),
+            ("PUT", "/api/v1/providers/kimi", {"preset": "kimi"}, "ProviderView"),
+            ("GET", "/api/v1/providers", None, "ProvidersView"),
+            ("POST", "/api/v1/tasks/cancel", {"tenant": "a"}, "CancelledView"),
+            ("GET", f"{PATH}/{task_id}/why", None, "WhyView"),
+            ("GET", "/api/v1/scheduler", None, "SchedulerView"),
+        ):
+            answer = await client.request(method, path, json=body)
+            assert answer.is_success, answer.text
+            validator(document, name).validate(answer.json())
+            described = document["paths"][
+                path.replace(task_id, "{task_id}")
+                .replace("/tenant/a", "/{scope}/{name}")
+                .replace("/tenants/a/", "/tenants/{name}/")
+                .replace("/kimi", "/{name}")
+            ][method.lower()]
+            schema = described["responses"][str(answer.status_code)]["content"]["application/json"]["schema"]
+            assert schema == {"$ref": f"#/components/schemas/{name}"}
