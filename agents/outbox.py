@@ -45,8 +45,8 @@ class Outgoing:
 class FactLog(Protocol):
     """What the outbox needs of `streams.log.EventLog`."""
 
-    async def record(self, fact: LifecycleEvent, traceparent: str | None = None) -> asyncio.Future[Any]:
-        """See `EventLog.record`."""
+    async def record_all(self, facts: Iterable[tuple[LifecycleEvent, str | None]]) -> list[asyncio.Future[Any]]:
+        """See `EventLog.record_all`."""
 
     async def all_acknowledged(self, futures: Iterable[asyncio.Future[Any]]) -> None:
         """See `EventLog.all_acknowledged`."""
@@ -140,11 +140,9 @@ class Outbox:
     async def _send(self) -> bool:
         self._sending = [outgoing for outgoing in self._sending if outgoing.wanted()]
         try:
-            futures = [
-                await self._log.record(fact, outgoing.traceparent)
-                for outgoing in self._sending
-                for fact in outgoing.facts
-            ]
+            futures = await self._log.record_all(
+                [(fact, outgoing.traceparent) for outgoing in self._sending for fact in outgoing.facts]
+            )
         except LogUnavailable as error:
             self._logger.warning("facts wait for the log: %s", error)
             return False

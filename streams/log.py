@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -19,7 +19,7 @@ from schemas.configuration import ConfigurationEvent
 from schemas.envelope import Headers, headers
 from schemas.events import LifecycleEvent, TaskSubmitted
 from schemas.workflows import WorkflowSubmitted
-from streams import topics
+from streams import partitioner, topics
 
 
 class LogUnavailable(PenstockError):
@@ -52,6 +52,7 @@ class EventLog:
             request_timeout_ms=int(timeout_seconds * 1000),
             max_request_size=topics.RECORD_BYTES_MAX,
             max_batch_size=128 * 1024,
+            partitioner=partitioner.partition_of,
         )
 
     async def __aenter__(self) -> Self:
@@ -90,6 +91,19 @@ class EventLog:
         """Begin to append a fact; await `acknowledged(...)` on what comes back before acting on it."""
         return await self.send(fact, topics.LIFECYCLE, fact.task_id, traceparent=traceparent)
 
+    async def record_all(self, facts: Iterable[tuple[LifecycleEvent, str | None]]) -> list[asyncio.Future[Any]]:
+        """Begin to append facts, each with its trace context, in order; all of them within one timeout.
+
+        Raises as `append` does; some of them may then be written all the same.
+        """
+        async with self._bounded(topics.LIFECYCLE):
+            return [
+                await self._begin(
+                    topics.LIFECYCLE, encode(fact), fact.task_id.encode(), headers(fact, traceparent=traceparent)
+                )
+                for fact, traceparent in facts
+            ]
+
     async def fact(self, fact: LifecycleEvent) -> Appended:
         """Append a fact and wait for the acknowledgement."""
         return await self.acknowledged(await self.record(fact))
@@ -117,12 +131,23 @@ class EventLog:
         if value is None and key is None:
             # Kafka takes such a record, but aiokafka refuses to send it; a foreign one must reach the dead letters.
             key = b""
+        async with self._bounded(topic):
+            return await self._begin(topic, value, key, record_headers, partition)
+
+    async def _begin(
+        self, topic: str, value: bytes | None, key: bytes | None, record_headers: Headers, partition: int | None = None
+    ) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = await self._producer.send(
+            topic, value=value, key=key, headers=record_headers, partition=partition
+        )
+        return future
+
+    @asynccontextmanager
+    async def _bounded(self, topic: str) -> AsyncIterator[None]:
+        """Room in the producer's buffer, and the topic's partitions, are waited for so long and no longer."""
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                future: asyncio.Future[Any] = await self._producer.send(
-                    topic, value=value, key=key, headers=record_headers, partition=partition
-                )
-                return future
+                yield
         except MessageSizeTooLargeError as error:
             raise RecordTooLarge(f"a record for {topic} is larger than {topics.RECORD_BYTES_MAX} bytes") from error
         except (KafkaError, TimeoutError) as error:

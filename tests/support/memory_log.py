@@ -79,10 +79,9 @@ class MemoryLog(EventLog):
         """What happened to a task, without the notices that it waits."""
         return [fact.TYPE.removeprefix("task.") for fact in self.facts(task_id) if fact.TYPE != "task.queued"]
 
-    async def append(
+    async def _begin(
         self, topic: str, value: bytes | None, key: bytes | None, record_headers: Headers, partition: int | None = None
     ) -> asyncio.Future[Any]:
-        """See `EventLog.append`."""
         if self.refusals:
             self.refusals -= 1
             raise LogUnavailable("the broker is away")
