@@ -9,7 +9,19 @@ import typer
 from rich.console import Console
 
 from domain.errors import PenstockError
-from penstock.commands import doctor, models, roles, scheduler, simulate, streams, task_control, tasks, up
+from penstock.commands import (
+    doctor,
+    models,
+    roles,
+    scheduler,
+    schedules,
+    simulate,
+    streams,
+    task_control,
+    tasks,
+    up,
+    workflows,
+)
 from penstock.errors import OperatorError
 
 #: For what nobody foresaw, so that 1 keeps its meaning (`replay --verify`: they differ). Source: BSD, sysexits.h.
@@ -22,7 +34,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (up, tasks, task_control, scheduler, models, simulate, streams, doctor, roles):
+for module in (up, tasks, workflows, schedules, task_control, scheduler, models, simulate, streams, doctor, roles):
     module.register(app)
 
 

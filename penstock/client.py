@@ -62,9 +62,9 @@ class Client:
         """Why a task waits or waited; `sentence` says it."""
         return self.get(f"/api/v1/tasks/{task_id}/why")
 
-    def get(self, path: str) -> Document:
-        """What is there."""
-        return self._ask("GET", path)
+    def get(self, path: str, wait_seconds: float = 0.0) -> Document:
+        """What is there; the answer may be held back for so long."""
+        return self._ask("GET", path, timeout=TIMEOUT_SECONDS + wait_seconds)
 
     def put(self, path: str, body: Mapping[str, object]) -> Document:
         """What is there now."""

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import ARRAY, Index, Text, cast, func, literal, not_, select, text
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain import holds
@@ -79,7 +80,7 @@ async def failed_steps(connection: AsyncConnection, workflow_ids: Collection[str
     """The step that did not complete, and the first such one, of each of the workflows that has any."""
     query = (
         select(_C.workflow_id, _C.task_id, *_HOW)
-        .distinct(_C.workflow_id)
+        .ext(distinct_on(_C.workflow_id))
         .where(_C.latest, _C.workflow_id == func.any(list(workflow_ids)), _C.status == func.any(_NOT_COMPLETED))
         .order_by(_C.workflow_id, _C.finished_at, _C.task_id)
     )

@@ -36,6 +36,9 @@ def submit(
     priority: Annotated[str | None, typer.Option(help="low, normal or high; or 1, 2 or 3.")] = None,
     tenant: Annotated[str | None, typer.Option(help="On whose behalf.")] = None,
     model: Annotated[str | None, typer.Option(help="The model to use.")] = None,
+    delay: Annotated[str | None, typer.Option(help="Not before so long from now: 90s, 5m, 2h, 3d.")] = None,
+    deadline: Annotated[str | None, typer.Option(help="Too late after this: a duration, or RFC 3339.")] = None,
+    depends_on: Annotated[list[str] | None, typer.Option(help="A task that must have completed first.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end and print the result.")] = False,
     data: Data = None,
     config: Config = None,
@@ -43,7 +46,8 @@ def submit(
     """Submit a task and print its id; with --wait, exit 1 unless it completed."""
     submission: dict[str, object] = {"type": task_type, "payload": read_payload(payload)}
     given = None if priority is None else read_priority(priority)
-    options = {"priority": given, "tenant": tenant, "model": model}
+    options: dict[str, object] = {"priority": given, "tenant": tenant, "model": model, "delay": delay}
+    options |= {"deadline": deadline, "depends_on": depends_on or None}
     submission |= {name: value for name, value in options.items() if value is not None}
     with connected(running_system(data, config).api_url) as client:
         accepted = client.submit(submission)
