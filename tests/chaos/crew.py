@@ -18,8 +18,7 @@ from penstock.errors import NotRunning
 from penstock.installation import Installation
 from penstock.processes import PARENT_ENV, identity, is_same_process
 from tests.chaos.ledger import Frozen
-from tests.chaos.plan import WORKER, Blow, Deed
-from tests.chaos.work import CLASS
+from tests.chaos.plan import CLASS, WORKER, Blow, Deed
 
 SUPERVISED_WORKER = f"agents-{CLASS}"
 RESTART_SECONDS = 0.5

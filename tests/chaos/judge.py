@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from domain.errors import CorruptHistory
 from domain.states import TERMINAL
 from domain.task import TaskState, evolve
-from schemas.events import TaskCompleted, TaskEvent, TaskStarted
+from schemas.events import TaskCompleted, TaskEvent, TaskStarted, TaskYielded
 from tests.chaos.ledger import Execution
+from tests.chaos.plan import STEPS
 
 
 @dataclass(slots=True)
@@ -31,6 +32,8 @@ class Life:
     corrupt: list[str] = field(default_factory=list)
     #: Facts on record that came too late to count.
     ignored: int = 0
+    #: Attempts that ended at a checkpoint.
+    yielded: int = 0
 
 
 def live(task_id: str, facts: Iterable[TaskEvent]) -> Life:
@@ -51,6 +54,7 @@ def live(task_id: str, facts: Iterable[TaskEvent]) -> Life:
             life.ends.append(str(after.status))
         if isinstance(fact, TaskStarted):
             life.starts.append(fact)
+        life.yielded += isinstance(fact, TaskYielded)
         if isinstance(fact, TaskCompleted):
             life.completed = fact
         life.state = after
@@ -107,7 +111,10 @@ def _result(life: Life, executions: Iterable[Execution]) -> str | None:
     """A counted result stems from the execution of the last start that counted, never from a zombie's."""
     if life.completed is None:
         return None
-    token = json.loads(life.completed.result)["execution"]
+    result = json.loads(life.completed.result)
+    if result.get("steps", STEPS) != STEPS:
+        return f"task {life.task_id}: of {STEPS} steps it took {result['steps']}, each once"
+    token = result["execution"]
     ran = next((each for each in executions if each.execution == token), None)
     if ran is None:
         return f"task {life.task_id}: its result is of execution {token}, which the ledger does not know"

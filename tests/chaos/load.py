@@ -40,6 +40,8 @@ class Planned:
     ends: frozenset[str]
     body: Mapping[str, object]
     by_log: bool
+    #: It waits for a task that was accepted before it, and that will complete.
+    follows: bool = False
     #: Seconds from its acceptance to the wish to cancel it; None where it is let be.
     cancel_after_seconds: float | None = None
     run_after_seconds: float | None = None
@@ -54,7 +56,7 @@ def make_load(seed: int, tasks: int, seconds: float, *, tenant: str, ledger: str
 
 def _planned(chance: random.Random, number: int, at: float, tenant: str, ledger: str, seconds: float) -> Planned:
     then = chance.choices(["return", "fail", "fail_once", "cancel", "die_once"], [100, 3, 4, 4, 0.1])[0]
-    kind = "chaos-process" if then != "die_once" and chance.random() < 0.15 else "chaos"
+    kind = "chaos" if then == "die_once" else chance.choices(["chaos", "chaos-process", "chaos-steps"], [70, 15, 15])[0]
     length = (
         chance.uniform(3.0, min(20.0, seconds / 2)) if chance.random() < 0.01 else chance.expovariate(1 / MEAN_SECONDS)
     )
@@ -64,6 +66,7 @@ def _planned(chance: random.Random, number: int, at: float, tenant: str, ledger:
         at_seconds=at,
         ends=ENDS.get(then, COMPLETED),
         by_log=chance.random() < 0.3,
+        follows=chance.random() < 0.05,
         cancel_after_seconds=chance.expovariate(2.0) if then == "cancel" else None,
         run_after_seconds=chance.uniform(1.0, seconds / 4) if chance.random() < 0.03 else None,
         body={
@@ -88,6 +91,7 @@ class Load:
     accepted: dict[str, frozenset[str]] = field(default_factory=dict)
     #: Numbers of tasks that no door took in all that time.
     refused: list[int] = field(default_factory=list)
+    _newest: str | None = None
 
     async def submit(self, planned: list[Planned]) -> None:
         """Every task is accepted in the end, unless its door stays closed."""
@@ -121,13 +125,15 @@ class Load:
         while (each := await queue.get()) is not None:
             with self._door(each):
                 headers = {"Idempotency-Key": f"{self.tenant}-{each.number}"}
-                response = await _persist(client, "POST", "/api/v1/tasks", json=_body(each), headers=headers)
+                body = _body(each) | self._preconditions(each)
+                response = await persist(client, "POST", "/api/v1/tasks", json=body, headers=headers)
                 assert response.status_code in {200, 202}, response.text
                 task_id = response.json()["task_id"]
                 self.accepted[task_id] = each.ends
+                self._newest = task_id if each.ends == COMPLETED else self._newest
                 if each.cancel_after_seconds is not None:
                     await asyncio.sleep(each.cancel_after_seconds)
-                    await _persist(client, "DELETE", f"/api/v1/tasks/{task_id}")
+                    await persist(client, "DELETE", f"/api/v1/tasks/{task_id}")
 
     async def _to_the_log(self, producer: AIOKafkaProducer, queue: asyncio.Queue[Planned | None]) -> None:
         """A foreign producer with acks=all."""
@@ -138,6 +144,10 @@ class Load:
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     await producer.send_and_wait(INTAKE, value, key=task_id.encode())
                 self.accepted[task_id] = each.ends
+
+    def _preconditions(self, planned: Planned) -> dict[str, object]:
+        follows = planned.follows and planned.run_after_seconds is None and self._newest is not None
+        return {"depends_on": [self._newest]} if follows else {}
 
     @contextmanager
     def _door(self, planned: Planned) -> Iterator[None]:
@@ -154,7 +164,7 @@ def _body(planned: Planned) -> dict[str, object]:
     return body
 
 
-async def _persist(client: httpx.AsyncClient, method: str, url: str, **request: object) -> httpx.Response:
+async def persist(client: httpx.AsyncClient, method: str, url: str, **request: object) -> httpx.Response:
     """The first answer that is neither an outage nor back-pressure."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:

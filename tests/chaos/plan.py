@@ -18,9 +18,19 @@ class Deed(StrEnum):
     FREEZE = "freeze"
     #: One more worker, which leaves in an orderly way after a while.
     JOIN = "join"
+    #: Not a blow at all: an operator selects another strategy while tasks wait.
+    SWITCH = "switch"
+    #: An operator pauses all of the run's tasks, and resumes them after a while.
+    PAUSE = "pause"
 
 
+#: The resource class of all tasks of a run.
+CLASS = "chaos"
+#: Of a task that can be interrupted.
+STEPS = 5
 WORKER = "worker"
+STRATEGIES = ("fifo", "priority", "round_robin", "shortest_job_first", "preemptive", "fair", "deadline")
+TENANT = "tenant"
 
 #: What may happen to whom, how often in comparison, and for how long (seconds; nothing for deeds of a moment).
 #: A worker is frozen for less than its session, or for longer: the second kind wakes up as a zombie.
@@ -30,6 +40,8 @@ CHOICES: tuple[tuple[float, Deed, str, tuple[float, float] | None], ...] = (
     (3, Deed.JOIN, WORKER, (6.0, 20.0)),
     (2, Deed.FREEZE, WORKER, (0.5, 6.0)),
     (3, Deed.FREEZE, WORKER, (12.0, 18.0)),
+    (2, Deed.SWITCH, "strategy", None),
+    (1, Deed.PAUSE, TENANT, (2.0, 8.0)),
     (2, Deed.KILL, "intake", None),
     (1, Deed.STOP, "intake", None),
     (1, Deed.FREEZE, "intake", (1.0, 15.0)),
@@ -53,6 +65,7 @@ ALWAYS = (
     (Deed.FREEZE, "postgres", (1.0, 10.0)),
     (Deed.JOIN, WORKER, (6.0, 20.0)),
     (Deed.STOP, WORKER, None),
+    (Deed.SWITCH, "strategy", None),
     (Deed.KILL, "projector", None),
     (Deed.KILL, "intake", None),
 )
@@ -70,7 +83,7 @@ class Blow:
     role: str
     #: How long it lasts; 0 for a deed of a moment.
     seconds: float = 0.0
-    #: Which of the workers is hit, counted round those that there are.
+    #: Which of the workers is hit, or which strategy is selected, counted round those that there are.
     which: int = 0
 
     def __str__(self) -> str:

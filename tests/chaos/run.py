@@ -22,9 +22,9 @@ from tests.chaos import ledger
 from tests.chaos.crew import SUPERVISED_WORKER, Crew
 from tests.chaos.judge import Life, judge, live
 from tests.chaos.load import Load, make_load
-from tests.chaos.plan import make_plan
+from tests.chaos.operator import STEERING, Operator
+from tests.chaos.plan import CLASS, make_plan
 from tests.chaos.watch import Watch, lag
-from tests.chaos.work import CLASS
 from tests.support.logbook import facts_by_task
 
 #: Nothing may stand still for longer while tasks wait: a session, a broker's return, a recovery, on a busy machine.
@@ -110,9 +110,10 @@ async def _run(report: Report, system: RunningSystem, crew: Crew, book: Path) ->
         try:
             begun = time.monotonic()
             watch.begins()
+            operator = Operator(system.api_url, tenant)
             async with asyncio.TaskGroup() as group:
                 group.create_task(load.submit(planned))
-                group.create_task(_strike(crew, options))
+                group.create_task(_strike(crew, operator, options))
             crew.thaw()
             settling = time.monotonic()
             while not watch.finished(load.accepted) and time.monotonic() < settling + options.settle_seconds:
@@ -145,6 +146,7 @@ async def _run(report: Report, system: RunningSystem, crew: Crew, book: Path) ->
         "executions": len(executions),
         "attempts lost": sum(life.state.attempts_lost for life in lives.values()),
         "facts without effect": sum(life.ignored for life in lives.values()),
+        "yielded": sum(life.yielded for life in lives.values()),
         "blows": len(crew.done),
         "longest stall, s": round(watch.stall_seconds, 1),
         "came to rest after, s": round(settled - settling, 1),
@@ -170,13 +172,14 @@ def _where(life: Life | None) -> str:
     )
 
 
-async def _strike(crew: Crew, options: Options) -> None:
+async def _strike(crew: Crew, operator: Operator, options: Options) -> None:
     begun = time.monotonic()
     async with asyncio.TaskGroup() as group:
         for blow in make_plan(options.seed, options.seconds, options.pace_seconds):
             await asyncio.sleep(begun + blow.at_seconds - time.monotonic())
             print(blow, file=sys.stderr, flush=True)
-            group.create_task(crew.strike(blow))
+            steered = blow.deed in STEERING
+            group.create_task(operator.steer(blow) if steered else crew.strike(blow))
 
 
 async def _lags(bootstrap_servers: str) -> list[tuple[str, int]]:

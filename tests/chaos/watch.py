@@ -29,7 +29,8 @@ class Watch:
         #: Tasks with a fact that says they have ended. Whether it counts is the judge's business.
         self.ended: set[str] = set()
         self.committed = 0
-        #: The longest time, in seconds, for which neither tasks ended nor committed offsets advanced.
+        #: The longest time, in seconds, for which neither tasks ended nor committed offsets advanced, while the broker
+        #: answered.
         self.stall_seconds = 0.0
         self._moved_at = time.monotonic()
 
@@ -46,12 +47,16 @@ class Watch:
         """Look at the committed offsets for ever."""
         while True:
             await asyncio.sleep(SAMPLE_SECONDS)
-            with contextlib.suppress(KafkaError, TimeoutError, OSError):
+            try:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     committed = sum((await offsets(self._bootstrap_servers, self._group)).values())
-                if committed > self.committed:
-                    self.committed = committed
-                    self._moved()
+            except (KafkaError, TimeoutError, OSError):
+                # Nobody else gets an answer from the broker either.
+                self._moved()
+                continue
+            if committed > self.committed:
+                self.committed = committed
+                self._moved()
 
     def begins(self) -> None:
         """There is work from now on, so something has to move."""

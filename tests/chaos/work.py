@@ -15,8 +15,7 @@ from agents.context import Attempt, ProcessContext, TaskContext
 from agents.handlers.registry import handler
 from domain.errors import TaskError
 from tests.chaos.ledger import Noted
-
-CLASS = "chaos"
+from tests.chaos.plan import CLASS, STEPS
 
 
 class Work(BaseModel):
@@ -47,6 +46,20 @@ def chaos_process(work: Work, ctx: ProcessContext) -> Mapping[str, object]:
         time.sleep(work.seconds)
         _fail(work, ctx)
     return {"execution": noted.execution}
+
+
+@handler("chaos-steps", resource_class=CLASS, payload=Work, preemptible=True)
+async def chaos_steps(work: Work, ctx: TaskContext) -> Mapping[str, object]:
+    """Work in steps; what was interrupted goes on behind its last checkpoint."""
+    with Noted(work.ledger, ctx, os.getpid()) as noted:
+        done = int(ctx.checkpointed or 0)
+        while done < STEPS:
+            await asyncio.sleep(work.seconds / STEPS)
+            done += 1
+            if done < STEPS:
+                await ctx.checkpoint(done)
+        _fail(work, ctx)
+    return {"execution": noted.execution, "steps": done}
 
 
 def _fail(work: Work, attempt: Attempt) -> None:

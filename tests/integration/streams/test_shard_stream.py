@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,19 @@ async def test_every_record_is_handed_out_as_it_was_written(kafka: str, make: Ma
     assert [record.value for record in owner.records if record.offset == 1] == [None]
     assert {tuple(record.headers.items()) for record in owner.records} == {(("h", b"v"),)}
     assert owner.ownerships[-1].shards == frozenset(range(4))
+
+
+async def test_a_member_in_doubt_of_its_session_has_it_confirmed(kafka: str, make: MakeStream) -> None:
+    """As after an outage of the broker that was longer than the session: nothing is handed out again because of it."""
+    group = await new_class(kafka)
+    await produce(kafka, [(group.topics[0], 0, b"")])
+    async with member(make, group) as owner:
+        await until(lambda: owner.records and owner.stream.in_session, seconds=30)
+        stream: Any = owner.stream
+        stream._session._certain_until = 0.0
+        assert not owner.stream.in_session
+        await until(lambda: owner.stream.in_session, seconds=30)
+        assert (len(owner.ownerships), len(owner.records)) == (1, 1)
 
 
 async def test_a_slow_assigned_is_awaited_before_the_first_record(kafka: str, make: MakeStream) -> None:
