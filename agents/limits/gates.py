@@ -90,7 +90,7 @@ class Gates:
         if ticket.provider is not None:
             ticket.provider.put_back(ticket, error, stopped=stopped, now=now)
             self._leases.rearm()
-        if any(holding.surplus or holding.wants for holding in ticket.holdings):
+        if any(holding.urgent for holding in ticket.holdings):
             self._leases.want()
         self._open(now, ticket.holdings)
 

@@ -24,6 +24,8 @@ from projections.database import connect
 #: long, since a busy machine may take its time; else this share of the time for which a lease can be used.
 EXCHANGE_SECONDS_MIN: Final = 1.0
 EXCHANGE_SHARE: Final = 0.4
+#: How long a process that ends waits for exchanges that were given up on.
+CLOSE_SECONDS_MAX: Final = 0.2
 #: PostgreSQL ends a transaction whose client says nothing for so long: a frozen worker must not keep the others' locks.
 SILENCE_SECONDS_MAX: Final = 0.4
 #: How long an exchange waits for one before it.
@@ -84,7 +86,8 @@ class PostgresTable:
         if self._listening is not None:
             await _close(self._listening)
             self._listening = None
-        await asyncio.gather(*self._abandoned, return_exceptions=True)
+        if self._abandoned:
+            await asyncio.wait(self._abandoned, timeout=CLOSE_SECONDS_MAX)
 
     async def _exchange(self, holder: str, serial: int, asks: Sequence[Ask], blocked: Mapping[str, float]) -> Exchanged:
         connection = self._connection

@@ -6,12 +6,15 @@ end; nothing that happens to the lease, the task or the limit in between makes i
 
 from __future__ import annotations
 
+from domain.limits.bucket import MINUTE_SECONDS
 from domain.limits.exchange import Answer, Ask
 from domain.limits.limit import Key, Limit
 from domain.limits.stock import Stock
 from domain.limits.tickets import CONCURRENCY, RATE_LIMIT, Refusal, Ticket
 from domain.strategies.strategy import Lane
 
+#: Bound on what is asked for ahead, as a multiple of what is lacking.
+_AHEAD_MAX = 64
 #: A lease that was never answered.
 _NEVER = float("-inf")
 
@@ -41,6 +44,8 @@ class Holding:
         #: Lanes that wait for a permit, and those that wait for units, with the cost of the task that was refused.
         self._crowded: dict[Lane, None] = {}
         self._unfunded: dict[Lane, float] = {}
+        #: How many times as much is asked for as is lacking; doubles while it is all used.
+        self._ahead = 1
         self._requests, self._tokens = Stock(), Stock()
 
     @property
@@ -52,6 +57,11 @@ class Holding:
     def wants(self) -> bool:
         """A task waits for something of it."""
         return bool(self._crowded or self._unfunded)
+
+    @property
+    def urgent(self) -> bool:
+        """There is something to say of it before the next renewal."""
+        return self.wants or self.surplus > 0
 
     @property
     def idle(self) -> bool:
@@ -143,6 +153,7 @@ class Holding:
         if renewal:
             self._peak = using
             if not self._unfunded:
+                self._ahead = 1
                 self._requests.give_back()
                 self._tokens.give_back()
         if not self._crowded:
@@ -153,8 +164,8 @@ class Holding:
             limit=self.limit,
             held=self._granted,
             wanted=0 if self.limit.concurrency is None else min(wanted, max(self.running, self._slots)),
-            requests=self._requests.ask(float(len(self._unfunded)) if self.limit.requests_per_minute else 0.0),
-            tokens=self._tokens.ask(sum(self._unfunded.values()) if self.limit.tokens_per_minute else 0.0),
+            requests=self._requests.ask(self._wanted(len(self._unfunded), self.limit.requests_per_minute)),
+            tokens=self._tokens.ask(self._wanted(sum(self._unfunded.values()), self.limit.tokens_per_minute)),
         )
 
     def answered(self, ask: Ask, answer: Answer, valid_until: float, now: float) -> None:
@@ -165,6 +176,8 @@ class Holding:
             self._lapse(len(self._in_use) - answer.granted)
         if answer.granted > ask.held and self._crowded:
             self._step *= 2
+        if self._unfunded and self._ahead < _AHEAD_MAX:
+            self._ahead *= 2
         self._granted, self._target = answer.granted, answer.target
         self.wanted_by_others = answer.others_starve
         while self._before_limit and len(self._in_use) < self._granted:
@@ -200,6 +213,12 @@ class Holding:
         if number > 0 and self.limit.concurrency is not None:
             for ticket in list(self._in_use)[-number:]:
                 ticket.lapsed = True
+
+    def _wanted(self, lacking: float, per_minute: float | None) -> float:
+        """Enough for what waits, and for a second ahead at most, so that not each start needs a round trip."""
+        if per_minute is None:
+            return 0.0
+        return max(lacking, min(lacking * self._ahead, per_minute / MINUTE_SECONDS))
 
     def _payable(self, cost: float) -> float:
         """A task that costs more than a minute has goes when a whole minute's worth is there."""

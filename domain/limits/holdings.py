@@ -46,8 +46,8 @@ class Holdings:
         return [lane for holding in self._by_key.values() for lane in holding.all_waiting()]
 
     def asks(self, *, renewal: bool) -> list[Ask]:
-        """What to tell the table of all of them."""
-        return [holding.ask(renewal=renewal) for holding in self._by_key.values()]
+        """What to tell the table: of all of them at a renewal, else of those that cannot wait for it."""
+        return [holding.ask(renewal=renewal) for holding in self._by_key.values() if renewal or holding.urgent]
 
     def leave(self) -> list[Ask]:
         """What to tell the table when nothing more is going to start: only what runs is kept."""
