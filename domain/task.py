@@ -15,10 +15,11 @@ that has already been replaced. `evolve` gives one answer all the same:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from domain.changed import changer
 from domain.errors import CorruptHistory
 from domain.states import STATE_AFTER, TERMINAL, TRANSITIONS, TaskStatus
 from schemas import codec, events
@@ -83,6 +84,10 @@ class TaskState:
         return self.submission is not None and self.attempts_used < self.submission.attempts_max
 
 
+#: See `domain.changed`.
+changed_state = changer(TaskState)
+
+
 def fold(task_id: str, facts: Iterable[TaskEvent]) -> TaskState:
     """The state that a task's facts add up to.
 
@@ -118,13 +123,13 @@ def _submitted(state: TaskState, fact: TaskSubmitted) -> TaskState:
     if fact.run < state.run or (fact.run == state.run and known is not None and fact.sequence <= known.sequence):
         return state
     if fact.run > state.run:
-        state = replace(_new_run(state, fact.run), status=TaskStatus.SUBMITTED)
+        state = changed_state(_new_run(state, fact.run), status=TaskStatus.SUBMITTED)
     return filled_in(state, fact)
 
 
 def filled_in(state: TaskState, submission: TaskSubmitted) -> TaskState:
     """What the task is; what facts read before its submission have changed since stays changed."""
-    return replace(
+    return changed_state(
         state,
         submission=submission,
         submitted_at=submission.occurred_at,
@@ -148,7 +153,7 @@ def _check_order(state: TaskState, fact: LifecycleEvent) -> None:
 def _apply(state: TaskState, fact: LifecycleEvent) -> TaskState:
     described = _described(state, fact) if isinstance(fact, events.TaskHeld) else state
     status = described.status or TaskStatus.SUBMITTED
-    return replace(
+    return changed_state(
         described,
         status=STATE_AFTER.get(fact.TYPE, status),
         epoch=fact.epoch,

@@ -14,11 +14,12 @@ With that, tables do not depend on how partitions are interleaved, and readers n
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from domain.changed import changer
 from domain.states import ACTIVE, TaskStatus
-from domain.task import TaskState, evolve, filled_in
+from domain.task import TaskState, changed_state, evolve, filled_in
 from projections.position import Position
 from schemas.codec import UndecodableRecord, decode
 from schemas.events import LifecycleEvent, TaskHeld, TaskPriorityChanged, TaskRejected, TaskStarted, TaskSubmitted
@@ -58,12 +59,15 @@ class Run:
         return self.state.status
 
 
+_changed = changer(Run)
+
+
 def submitted(run: Run | None, fact: TaskSubmitted, record: bytes, position: Position) -> Run:
     """The run after one more record of its submission."""
     described = _described(run, fact, record, position)
     if described.appended_at is not None and described.appended_at >= position.appended_at:
         return described
-    return replace(described, appended_at=position.appended_at)
+    return _changed(described, appended_at=position.appended_at)
 
 
 def lived(run: Run | None, fact: LifecycleEvent, position: Position) -> Run | None:
@@ -85,7 +89,7 @@ def lived(run: Run | None, fact: LifecycleEvent, position: Position) -> Run | No
         case TaskHeld(reason=reason):
             return _left(before, state, fact, hold_reason=reason, held_at=position.appended_at)
         case TaskPriorityChanged(priority=priority):
-            return replace(before, state=state, changed_priority=priority)
+            return _changed(before, state=state, changed_priority=priority)
         case TaskRejected() if state.submission is None:
             return _left(before, state, fact, type=fact.type, tenant=fact.tenant)
         case _:
@@ -97,12 +101,12 @@ def _described(run: Run | None, fact: TaskSubmitted, record: bytes, position: Po
         known = Run(state=evolve(TaskState(task_id=fact.task_id), fact), created_at=fact.occurred_at)
     elif _describes_better(run, fact, position):
         # What it has from the submission that was known so far goes with that.
-        known = replace(run, state=filled_in(replace(run.state, priority=run.changed_priority), fact))
+        known = _changed(run, state=filled_in(changed_state(run.state, priority=run.changed_priority), fact))
     elif fact.attempts_before > run.state.attempt:
-        return replace(run, state=replace(run.state, attempt=fact.attempts_before))
+        return _changed(run, state=changed_state(run.state, attempt=fact.attempts_before))
     else:
         return run
-    return replace(
+    return _changed(
         known,
         created_at=fact.occurred_at,
         submission_bytes=record,
@@ -135,7 +139,7 @@ def _begun(run: Run | None, fact: LifecycleEvent) -> TaskState:
 
 
 def _started(before: Run, state: TaskState, fact: TaskStarted) -> Run:
-    return replace(
+    return _changed(
         before,
         state=state,
         first_started_at=before.first_started_at or fact.occurred_at,
@@ -158,7 +162,7 @@ def _left(
 ) -> Run:
     still_running = before.running_attempt if state.status in ACTIVE else None
     ended = 0 if still_running is not None else _running_microseconds(before, fact.occurred_at)
-    return replace(
+    return _changed(
         before,
         state=state,
         hold_reason=hold_reason,
