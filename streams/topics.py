@@ -80,7 +80,7 @@ SHARED: Final = (
         4,
         7 * DAY_MS,
         "what is asked of a task's owner: cancel, change priority",
-        ("api",),
+        ("api", "intake"),
         ("agents", "intake"),
     ),
     Topic(
@@ -97,8 +97,8 @@ SHARED: Final = (
         "any",
         4,
         FOREVER_MS,
-        "submissions of outsiders, JSON or Avro; work that must wait for a time",
-        ("any Kafka producer", "api"),
+        "submissions and workflows of outsiders, JSON or Avro; work that must wait; ticks of schedules",
+        ("any Kafka producer", "api", "intake"),
         ("intake",),
     ),
     Topic(
