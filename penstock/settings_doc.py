@@ -92,7 +92,7 @@ def _default(name: str, field: FieldInfo) -> str:
     if name == "data_dir":
         return "`~/.local/share/penstock`"
     value = field.get_default(call_default_factory=True, validated_data={})
-    return "" if value in (None, []) else f"`{value}`"
+    return "" if value in (None, [], ()) else f"`{value}`"
 
 
 def main() -> None:
