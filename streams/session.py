@@ -41,7 +41,8 @@ class Session:
             sent_at, was_certain = self._clock(), self.certain
             generation, member = coordinator.generation, coordinator.member_id
             answer = await send(request)
-            match request, answer.error_code:
+            # Commits are answered partition by partition, without one code for all.
+            match request, getattr(answer, "error_code", None):
                 case HeartbeatRequest(), NoError.errno if not was_certain:
                     await self._ask(send, SyncGroupRequest(coordinator.group_id, generation, member, None, []))
                 case ((HeartbeatRequest() | SyncGroupRequest()), NoError.errno):

@@ -72,6 +72,19 @@ async def test_what_confirms_nothing(coordinator: Coordinator, request_: Any) ->
     assert not coordinator.session.certain
 
 
+async def test_an_answer_without_one_code_for_all_is_handed_on() -> None:
+    """As that to a commit."""
+    coordinator = Coordinator()
+    answer = SimpleNamespace(topics=[])
+
+    async def committed(_: Any) -> Any:
+        return answer
+
+    send = coordinator.session._noting(coordinator, committed)
+    assert await send(SimpleNamespace()) is answer
+    assert not coordinator.session.certain
+
+
 async def test_a_heartbeat_that_is_answered_after_the_session_may_have_ended_is_asked_about() -> None:
     """A broker that still loads its groups answers heartbeats blindly; it does not know the member any more."""
     coordinator = Coordinator(sync=REBALANCE_IN_PROGRESS)
