@@ -6,7 +6,7 @@ from agents.entries import Entry
 from agents.handlers.registry import Registry
 from domain.configuration import Configuration
 from domain.errors import UnknownTaskType
-from domain.strategies.strategy import Lane, Waiting
+from domain.strategies.strategy import Lane, Waiting, lane_of
 from domain.tokens import task_cost
 
 
@@ -33,7 +33,7 @@ class Lanes:
             provider = definition.provider
         else:
             provider = self._endpoint if self._uses_models(entry.submission.type) else None
-        return Lane(model, provider, entry.submission.type, entry.submission.tenant, entry.suspect)
+        return lane_of(model, provider, entry.submission.type, entry.submission.tenant, entry.suspect)
 
     def view_of(self, entry: Entry, now_ms: int) -> Waiting:
         """The entry as strategies see it. A task that has started once keeps its deadline only while it is ahead."""

@@ -33,6 +33,8 @@ class Aged:
         self._after_ms, self._every = round(after_seconds * 1000), every
         #: Starts since the longest-waiting task was last served.
         self._passed_over = 0
+        #: Of the startable tasks, the one that has waited longest, as of the last choice.
+        self._oldest: Waiting | None = None
 
     def add(self, task: Waiting) -> None:
         """See `Order.add`."""
@@ -51,7 +53,7 @@ class Aged:
 
     def choose(self, now_ms: int) -> Waiting | None:
         """See `Order.choose`."""
-        oldest = self._waits.choose(now_ms)
+        oldest = self._oldest = self._waits.choose(now_ms)
         if oldest is None:
             return None
         if self._passed_over + 1 >= self._every and now_ms - oldest.since_ms >= self._after_ms:
@@ -60,14 +62,11 @@ class Aged:
 
     def by_age(self, task: Waiting) -> bool:
         """See `Order.by_age`."""
-        return self._urgency.choose(0) is not task
+        return task is self._oldest and self._urgency.choose(0) is not task
 
     def started(self, task: Waiting) -> None:
         """See `Order.started`."""
-        if self._waits.choose(0) is task:
-            self._passed_over = 0
-        else:
-            self._passed_over += 1
+        self._passed_over = 0 if task is self._oldest else self._passed_over + 1
         self._urgency.started(task)
 
     def ended(self, task: Waiting, usage: Usage) -> None:

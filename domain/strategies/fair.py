@@ -16,13 +16,15 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from domain.strategies.lane_order import STALE_MAX, Heads, Order
+from domain.strategies.lane_order import Heads, Order
 from domain.strategies.strategy import Lane, Usage, Waiting
 
 #: A start costs at least so much of a quantum, and a weight is at least so much: nothing is free for ever.
 LEAST = 1e-6
 #: Rounds of which a tenant that waits behind closed limits keeps its grants: bounds how long it catches up.
 OWED_ROUNDS_MAX = 1000
+#: Idle tenants whose account is kept.
+IDLE_MAX = 1000
 
 #: What the task will cost, by what is known before its start.
 Expected = Callable[[Waiting], float]
@@ -65,6 +67,8 @@ class DeficitRoundRobin:
         self._served = 0.0
         self._accounts: dict[str, Account] = {}
         self._heads: Heads[str] = Heads()
+        #: Tenants of which nothing waits, the one that is idle for longest first.
+        self._idle: dict[str, None] = {}
         #: What running attempts were charged at their start.
         self._charged: dict[str, float] = {}
 
@@ -79,6 +83,7 @@ class DeficitRoundRobin:
             self._bring_up(tenant, account)
             account.credit = min(account.credit, 0.0)
             account.served = max(account.served, self._served)
+            self._idle.pop(tenant, None)
         account.waiting += 1
         account.order.add(task)
         self._set_head(tenant, account)
@@ -91,7 +96,7 @@ class DeficitRoundRobin:
         account.order.remove(task)
         self._set_head(tenant, account)
         if not account.waiting:
-            self._forget_the_settled()
+            self._idle_from_now_on(tenant)
 
     def refresh(self, lane: Lane) -> None:
         """See `Order.refresh`."""
@@ -167,11 +172,13 @@ class DeficitRoundRobin:
     def _cost(self, amount: float) -> float:
         return max(amount, self._quantum * LEAST)
 
-    def _forget_the_settled(self) -> None:
-        """Idle tenants that owe nothing are as good as new ones."""
-        if len(self._accounts) <= 2 * len(self._heads) + STALE_MAX:
-            return
-        for tenant, account in list(self._accounts.items()):
-            paid = account.credit + (self._round - account.round) * self._grant(account) >= 0.0
-            if paid and not account.waiting and not account.running:
-                del self._accounts[tenant]
+    def _idle_from_now_on(self, tenant: str) -> None:
+        """What idle tenants owe is remembered of the latest ones only: names of tenants are without bound."""
+        self._idle[tenant] = None
+        while len(self._idle) > IDLE_MAX:
+            longest = next(iter(self._idle))
+            del self._idle[longest]
+            if self._accounts[longest].running:
+                self._idle[longest] = None
+                return
+            del self._accounts[longest]

@@ -7,14 +7,17 @@ heap is rebuilt when most entries are such.
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Collection
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from domain.strategies.strategy import Lane, Usage, Waiting
 
 #: The smaller goes first.
 Key = tuple[float, ...]
 SortKey = Callable[[Waiting], Key]
+#: The parts of a key, a serial number that no other entry has, and the task, which is therefore never compared.
+Entry = tuple[Any, ...]
 
 #: Entries of removed tasks that a heap may hold beside as many as it has live ones.
 STALE_MAX = 64
@@ -51,8 +54,8 @@ class Heads(Generic[T]):
     """Items by key, where an item's key may change: the least one is at the top."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[Key, int, T]] = []
-        self._current: dict[T, tuple[Key, int]] = {}
+        self._heap: list[tuple[Key | Entry, int, T]] = []
+        self._current: dict[T, tuple[Key | Entry, int]] = {}
         self._serial = 0
 
     def __len__(self) -> int:
@@ -61,10 +64,10 @@ class Heads(Generic[T]):
     def __contains__(self, item: T) -> bool:
         return item in self._current
 
-    def set(self, item: T, key: Key) -> None:
+    def set(self, item: T, key: Key | Entry) -> None:
         """The item has this key from now on. Equal keys: the item that has it for longest is first."""
         current = self._current.get(item)
-        if current is not None and current[0] == key:
+        if current is not None and (current[0] is key or current[0] == key):
             return
         self._serial += 1
         self._current[item] = (key, self._serial)
@@ -86,18 +89,22 @@ class Heads(Generic[T]):
             heapq.heappop(self._heap)
         return None
 
-    def key(self, item: T) -> Key:
+    def key(self, item: T) -> Key | Entry:
         """The item's key; KeyError where it is not in."""
         return self._current[item][0]
 
 
 class TaskHeap:
-    """Tasks by a key that does not change while they wait."""
+    """Tasks by a key that does not change while they wait.
 
-    __slots__ = ("_heap", "_live")
+    What comes in the order of its key, as most does, is kept in a line without any heap: it goes in and out in O(1).
+    """
+
+    __slots__ = ("_heap", "_line", "_live")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[Key, int, Waiting]] = []
+        self._line: deque[Entry] = deque()
+        self._heap: list[Entry] = []
         self._live: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -106,23 +113,31 @@ class TaskHeap:
     def push(self, key: Key, serial: int, task: Waiting) -> None:
         """The task is in; `serial` is larger than in each call before, and decides between equal keys."""
         self._live[task.task_id] = serial
-        heapq.heappush(self._heap, (key, serial, task))
+        entry = (*key, serial, task)
+        if not self._line or self._line[-1] < entry:
+            self._line.append(entry)
+        else:
+            heapq.heappush(self._heap, entry)
 
     def remove(self, task_id: str) -> None:
         """The task is in no more; nothing happens where it was not."""
-        self._live.pop(task_id, None)
-        if len(self._heap) > 2 * len(self._live) + STALE_MAX:
-            self._heap = [entry for entry in self._heap if self._live.get(entry[2].task_id) == entry[1]]
+        live = self._live
+        live.pop(task_id, None)
+        if len(self._heap) + len(self._line) > 2 * len(live) + STALE_MAX:
+            self._heap = [entry for entry in self._heap if live.get(entry[-1].task_id) == entry[-2]]
             heapq.heapify(self._heap)
+            self._line = deque(entry for entry in self._line if live.get(entry[-1].task_id) == entry[-2])
 
-    def top(self) -> tuple[Key, Waiting] | None:
-        """The task with the least key, and that key."""
-        while self._heap:
-            key, serial, task = self._heap[0]
-            if self._live.get(task.task_id) == serial:
-                return key, task
-            heapq.heappop(self._heap)
-        return None
+    def top(self) -> Entry | None:
+        """The entry of the task with the least key: the key's parts, and at the end the task."""
+        live, line, heap = self._live, self._line, self._heap
+        while line and live.get(line[0][-1].task_id) != line[0][-2]:
+            line.popleft()
+        while heap and live.get(heap[0][-1].task_id) != heap[0][-2]:
+            heapq.heappop(heap)
+        if line and heap:
+            return min(line[0], heap[0])
+        return line[0] if line else heap[0] if heap else None
 
 
 class LaneOrder:
@@ -165,8 +180,8 @@ class LaneOrder:
     def choose(self, now_ms: int) -> Waiting | None:
         """See `Order.choose`."""
         lane = self._heads.top()
-        top = None if lane is None else self._lanes[lane].top()
-        return None if top is None else top[1]
+        entry = None if lane is None else self._lanes[lane].top()
+        return None if entry is None else entry[-1]
 
     def by_age(self, task: Waiting) -> bool:
         """See `Order.by_age`."""
@@ -183,4 +198,4 @@ class LaneOrder:
         if top is None:
             self._heads.remove(lane)
         else:
-            self._heads.set(lane, top[0])
+            self._heads.set(lane, top)
