@@ -60,7 +60,7 @@ async def results(connection: AsyncConnection, task_ids: Collection[str]) -> dic
         _C.result.is_not(None),
         _C.task_id == func.any(list(task_ids)),
     )
-    return dict((await connection.execute(query)).tuples().all())
+    return {row[0]: row[1] for row in await connection.execute(query)}
 
 
 async def unfinished_steps(connection: AsyncConnection, after: str, limit: int) -> list[Step]:
