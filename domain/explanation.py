@@ -13,6 +13,8 @@ from domain.line import Line
 from domain.spoken import duration, listed, moment, one_line
 from domain.task import TaskState
 
+#: A shorter wait is left out of a sentence.
+SAID_MS_MIN = 50
 #: A wait for this cause, as a sentence puts it.
 WAITED_FOR: Mapping[str, str] = {
     waits.DELIVERY: "on its way",
@@ -71,11 +73,17 @@ class Explanation:
 
 
 def waited(causes: Mapping[str, int]) -> str:
-    """`41 s: 30 s for more urgent work and 11 s for a free slot`; the longest first."""
+    """`41 s: 30 s for more urgent work and 11 s for a free slot`; the longest first, next to nothing left out."""
     total = duration(sum(causes.values()) / 1000)
     longest = sorted(causes.items(), key=lambda each: -each[1])
-    parts = [f"{duration(ms / 1000)} {WAITED_FOR.get(cause, f'for {cause}')}" for cause, ms in longest if ms]
-    return f"{total}: {listed(parts, 4)}" if parts else "no time"
+    worth_saying = [each for each in longest if each[1] >= SAID_MS_MIN] or longest[:1]
+    parts = [f"{duration(ms / 1000)} {WAITED_FOR.get(cause, f'for {cause}')}" for cause, ms in worth_saying if ms]
+    match parts:
+        case []:
+            return "no time"
+        case [_]:
+            return f"{total} {WAITED_FOR.get(worth_saying[0][0], f'for {worth_saying[0][0]}')}"
+    return f"{total}: {listed(parts, 4)}"
 
 
 def until_resumed(scope: str, name: str, pause: Pause | None, now: datetime) -> str:

@@ -128,3 +128,17 @@ def test_draining_ends_when_nothing_runs_any_more(http: httpx.Client, command: C
     assert "is drained" in command("drain", "tenant", tenant, "--timeout", str(SECONDS))
     assert at_its_end(http, running)["status"] == "completed"
     command("resume", "tenant", tenant)
+
+
+def test_tasks_of_a_model_that_is_offline_wait_until_it_is_back(http: httpx.Client, command: Command) -> None:
+    name = f"m-{uuid.uuid4().hex[:8]}"
+    model = {"name": name, "type": "local", "config": {"model_path": "nowhere.gguf"}}
+    number = http.post("/api/v1/models", json=model).raise_for_status().json()["id"]
+    assert http.put(f"/api/v1/models/{number}/status", json={"status": "offline"}).json()["status"] == "offline"
+    body = custom("pause", seconds=0) | {"model": name}
+    task_id = http.post("/api/v1/tasks", json=body).raise_for_status().json()["task_id"]
+    until_status(http, task_id, "held")
+    assert why(http, task_id)["sentence"] == f"It is held until model {name} is online again."
+    command("models", "online", name)
+    assert at_its_end(http, task_id)["status"] == "completed"
+    command("models", "remove", name)

@@ -308,7 +308,15 @@ def test_every_state_has_one_sentence(
 
 def test_every_cause_has_its_words() -> None:
     assert set(WAITED_FOR) == set(waits.CAUSES)
-    assert waited({"unheard_of": 1500}) == "1.5 s: 1.5 s for unheard_of"
+    assert waited({"unheard_of": 1500}) == "1.5 s for unheard_of"
+
+
+def test_what_is_next_to_nothing_is_not_worth_a_word() -> None:
+    assert waited({waits.PAUSED: 1103, waits.DELIVERY: 8}) == "1.1 s while it was paused"
+    assert waited({waits.DELIVERY: 8, waits.CONCURRENCY: 0}) == "0 s on its way"
+    assert waited({waits.PAUSED: 900, waits.DELIVERY: 500, waits.PRIORITY: 8}) == (
+        "1.4 s: 0.9 s while it was paused and 0.5 s on its way"
+    )
 
 
 def test_a_row_of_another_version_reads_as_what_is_there() -> None:
