@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ import typer
 
 from domain.strategies.choice import InvalidChoice, StrategyChoice
 from penstock.commands.options import AsJson, Config, Data, running_system
+from penstock.commands.scheduler import read_options
 from penstock.errors import SettingsError
 from penstock.settings import Settings, load
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from penstock.what_if_report import Report
     from streams.recorded_load import Period
 
-PANEL = "Scheduling"
+PANEL = "Steering"
 #: Slots of a load from a file, where nothing else is said.
 FILE_SLOTS = 2
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -149,16 +149,7 @@ def _knowledge(settings: Settings) -> tuple[Callable[[Any], float], Callable[[st
 
 
 def _choice(name: str, options: Iterable[str]) -> StrategyChoice:
-    values: dict[str, object] = {}
-    for each in options:
-        option, equals, text = each.partition("=")
-        if not equals:
-            raise SettingsError(f"{each!r} is no option of a strategy.", remedy="Give NAME=VALUE.")
-        try:
-            values[option] = json.loads(text)
-        except ValueError:
-            values[option] = text
-    choice = StrategyChoice(name, values)
+    choice = StrategyChoice(name, read_options(options))
     try:
         choice.validated()
     except InvalidChoice as error:

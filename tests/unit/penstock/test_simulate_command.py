@@ -48,7 +48,7 @@ def test_people_get_a_table(load: Path) -> None:
         ([], "one load"),
         (["LOAD", "--from-log"], "one load"),
         (["LOAD", "--strategy", "lifo"], "no strategy 'lifo'"),
-        (["LOAD", "--strategy", "fair", "--option", "quantum"], "no option of a strategy"),
+        (["LOAD", "--strategy", "fair", "--option", "quantum"], "quantum"),
         (["LOAD", "--strategy", "fair", "--option", "quantum=much"], "quantum is 'much'"),
         (["--from-log", "--class", "nowhere"], "no class 'nowhere'"),
         (["--from-log", "--since", "yesterday"], "'yesterday' is no moment"),
