@@ -14,6 +14,7 @@ from api.ports import TaskRow
 from domain.states import TaskStatus
 from projections.history import HistoryEntry
 from schemas.envelope import rfc3339
+from schemas.events import TaskSubmitted
 
 Moment = Annotated[
     datetime,
@@ -58,7 +59,15 @@ class TaskView(View):
     started_at: Moment | None = Field(default=None, description="Start of the latest attempt.")
     finished_at: Moment | None = None
     held_until: Moment | None = None
+    held_for: str | None = Field(default=None, description="Why it waits outside every queue, while it does.")
     retry_at: Moment | None = None
+    deadline: Moment | None = None
+    estimated_time: float | None = Field(default=None, description="Seconds, as its sender thinks.")
+    depends_on: list[str] = Field(default_factory=list, description="Tasks that must have ended first.")
+    workflow_id: str | None = None
+    schedule_id: str | None = None
+    route_by: str | None = None
+    fallbacks: list[str] = Field(default_factory=list)
 
 
 class AcceptedView(View):
@@ -142,8 +151,23 @@ def task_view(row: TaskRow) -> TaskView:
         started_at=state.started_at,
         finished_at=state.finished_at,
         held_until=due if state.status is TaskStatus.HELD else None,
+        held_for=row.hold_reason if state.status is TaskStatus.HELD else None,
         retry_at=due if state.status is TaskStatus.RETRY_SCHEDULED else None,
+        **(_relations(submission) if submission else {}),
     )
+
+
+def _relations(submission: TaskSubmitted) -> dict[str, Any]:
+    """What a submission says of its time, its target and other tasks."""
+    return {
+        "deadline": submission.deadline_at,
+        "estimated_time": submission.estimated_seconds,
+        "depends_on": list(submission.depends_on),
+        "workflow_id": submission.workflow_id,
+        "schedule_id": submission.schedule_id,
+        "route_by": submission.route_by,
+        "fallbacks": list(submission.fallbacks),
+    }
 
 
 def history_entry_view(entry: HistoryEntry) -> HistoryEntryView:
