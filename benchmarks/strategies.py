@@ -56,7 +56,9 @@ LOADS: dict[str, LoadSpec] = {
 #: How many tasks wait while the cost of a start is measured, and in how many lanes, half of which are closed.
 QUEUES = (100, 1_000, 10_000, 100_000)
 LANES = 400
-STARTS = 2_000
+STARTS = 4_000
+#: Starts that are timed together.
+SLICE = 200
 
 
 class Results(TypedDict):
@@ -121,13 +123,17 @@ def _start_cost(name: str, queue: int) -> float:
     for task in tasks[:queue]:
         strategy.push(task, 0)
     shut = set(lanes[::2])
-    begun = time.process_time()
-    for arriving in tasks[queue:]:
-        started = strategy.pop(0, lambda head: head.lane not in shut)
-        if started is not None:
-            strategy.ended(started, Usage(1.0, 100.0))
-        strategy.push(arriving, 0)
-    return (time.process_time() - begun) / STARTS * 1e6
+    slices = []
+    for first in range(queue, queue + STARTS, SLICE):
+        begun = time.process_time()
+        for arriving in tasks[first : first + SLICE]:
+            started = strategy.pop(0, lambda head: head.lane not in shut)
+            if started is not None:
+                strategy.ended(started, Usage(1.0, 100.0))
+            strategy.push(arriving, 0)
+        slices.append((time.process_time() - begun) / SLICE * 1e6)
+    # The least of them: what others do on this machine only adds to it.
+    return min(slices)
 
 
 def _waiting(number: int, lane: Lane, random: Random) -> Waiting:
