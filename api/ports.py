@@ -9,7 +9,7 @@ from typing import Protocol
 from domain.catalogue import Catalogue
 from domain.configuration import Configuration
 from domain.dispatch_status import Dispatcher
-from domain.line import Line
+from domain.line import Line, Within
 from domain.states import TaskStatus
 from domain.strategies.estimates import Kind
 from domain.submission import SubmissionDefaults
@@ -111,7 +111,7 @@ class ReadModel(Protocol):
         """How many tasks match that have not ended."""
         ...
 
-    async def line(self, task_id: str, strategy: str, seconds: Mapping[Kind, float]) -> Line | None:
+    async def line(self, task_id: str, strategy: str, seconds: Mapping[Kind, float], within: Within) -> Line | None:
         """What waits beside a waiting task, and what of it the strategy starts first."""
         ...
 

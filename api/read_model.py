@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from api.batched import Batched
 from api.ports import TaskFilter, TaskRow
 from domain.dispatch_status import Dispatcher
-from domain.line import Line
+from domain.line import Line, Within
 from domain.states import TERMINAL
 from domain.strategies.estimates import Kind
 from projections import database, dispatchers, history, line, offsets, queue_depth, selection, tasks, workflows
@@ -85,10 +85,10 @@ class SqlReadModel:
         async with self._connection() as connection:
             return await selection.count(connection, wanted)
 
-    async def line(self, task_id: str, strategy: str, seconds: Mapping[Kind, float]) -> Line | None:
+    async def line(self, task_id: str, strategy: str, seconds: Mapping[Kind, float], within: Within) -> Line | None:
         """What waits beside a task."""
         async with self._connection() as connection:
-            return await line.line(connection, task_id, strategy, seconds)
+            return await line.line(connection, task_id, strategy, seconds, within)
 
     async def dispatchers(self, resource_classes: Collection[str]) -> Sequence[Dispatcher]:
         """What the workers said last."""

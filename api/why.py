@@ -22,6 +22,7 @@ from domain.dispatch_status import Dispatcher, lengths
 from domain.explain import explain
 from domain.explanation import Circumstances
 from domain.line import Line
+from domain.place import line_of
 from domain.states import TaskStatus
 from projections.history import HistoryEntry
 from projections.line import IN_LINE
@@ -51,7 +52,8 @@ class WhyRoutes:
         dispatchers: Sequence[Dispatcher] = ()
         if state.status in IN_LINE and submission is not None and strategy is not None:
             dispatchers = await self._read_model.dispatchers([submission.resource_class])
-            line = await self._read_model.line(task_id, strategy, lengths(dispatchers))
+            within = line_of(state, dispatchers, configuration)
+            line = await self._read_model.line(task_id, strategy, lengths(dispatchers), within)
         waited: Counter[str] = Counter()
         if state.attempt:
             waited, strategy = _waited(await self._read_model.history(task_id), state.run, strategy)

@@ -5,12 +5,45 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from domain import waits
-from domain.dispatch_status import Closure, LaneStatus
+from domain.configuration import Configuration
+from domain.dispatch_status import Closure, Dispatcher, LaneStatus
 from domain.explanation import Circumstances, Explanation, seconds_to
-from domain.line import Line
+from domain.line import Line, Within
 from domain.spoken import counted, duration, moment, ordinal
 from domain.strategies.estimates import Estimates
 from domain.strategies.make import make_strategy
+from domain.task import TaskState
+
+
+def closure_of(state: TaskState, dispatchers: Sequence[Dispatcher]) -> Closure | None:
+    """What closes the task's lane, where anything does."""
+    submission = state.submission
+    if submission is None:
+        return None
+    mine = (state.model, submission.type, submission.tenant)
+    lanes = (lane for worker in dispatchers for lane in worker.lanes)
+    return next(
+        (lane.closed_by for lane in lanes if lane.closed_by and (lane.model, lane.task_type, lane.tenant) == mine), None
+    )
+
+
+def line_of(state: TaskState, dispatchers: Sequence[Dispatcher], configuration: Configuration) -> Within:
+    """Whom the task stands in line with: those who wait for what it waits for."""
+    closure = closure_of(state, dispatchers)
+    if closure is None:
+        lanes = (lane for worker in dispatchers for lane in worker.lanes)
+        return Within(without={(lane.task_type, lane.tenant, lane.model) for lane in lanes if lane.closed_by})
+    match closure.scope:
+        case "model":
+            return Within(models=[closure.name])
+        case "provider":
+            served = (name for name, model in configuration.models.items() if model.provider == closure.name)
+            return Within(models={*served, *([state.model] if state.model else [])})
+        case "tenant":
+            return Within(tenant=closure.name)
+        case "type":
+            return Within(type=closure.name)
+    return Within()
 
 
 class Place:
@@ -20,8 +53,7 @@ class Place:
         submission = about.state.submission
         assert submission is not None, "a task in line was submitted"
         self._about, self._line = about, line
-        self._class, self._type, self._tenant = submission.resource_class, submission.type, submission.tenant
-        self._model = about.state.model
+        self._class = submission.resource_class
         self._estimated = submission.estimated_seconds
         self._lanes = [lane for worker in about.dispatchers for lane in worker.lanes]
         self._slots = sum(worker.slots for worker in about.dispatchers)
@@ -30,15 +62,12 @@ class Place:
 
     def explanation(self) -> Explanation:
         """See `explain`."""
-        closure = next((lane.closed_by for lane in self._lanes if lane.closed_by and self._mine(lane)), None)
+        closure = closure_of(self._about.state, self._about.dispatchers)
         return self._behind(closure) if closure else self._open()
-
-    def _mine(self, lane: LaneStatus) -> bool:
-        return (lane.model, lane.task_type, lane.tenant) == (self._model, self._type, self._tenant)
 
     def _open(self) -> Explanation:
         """Nothing but its turn keeps it."""
-        ahead = self._ahead("class")
+        ahead = self._ahead()
         mean = self._mean(self._lanes)
         free = self._slots - self._running
         estimate = 0.0 if free > ahead else None if mean is None else (ahead + 1) * mean / max(self._slots, 1)
@@ -65,8 +94,7 @@ class Place:
 
     def _behind(self, closure: Closure) -> Explanation:
         """Its lane is closed by a limit."""
-        scope = closure.scope if closure.scope in ("model", "tenant") else "class"
-        ahead = self._ahead(scope)
+        ahead = self._ahead()
         whose = f"{closure.scope} {closure.name}".strip() or f"class {self._class}"
         lanes = [lane for lane in self._lanes if _belongs(lane, closure)]
         limit = self._about.configuration.limits.get((closure.scope, closure.name))
@@ -86,8 +114,8 @@ class Place:
             estimate_seconds=estimate,
         )
 
-    def _ahead(self, scope: str) -> int:
-        return self._line.ahead(self._choice.name, self._about.configuration.weight_of, scope=scope)
+    def _ahead(self) -> int:
+        return self._line.ahead(self._choice.name, self._about.configuration.weight_of)
 
     def _sentence(self, ahead: int, whose: str, where: str, estimate: float | None) -> str:
         soon = "" if estimate is None else f"; about {duration(estimate)}" if estimate else "; it starts now"
@@ -96,7 +124,7 @@ class Place:
     def _cause(self, ahead: int) -> str:
         if self._running < self._slots:
             return waits.DELIVERY
-        if self._choice.name == "fair" and ahead > self._ahead("tenant"):
+        if self._choice.name == "fair" and ahead > self._line.ahead_of_tenant:
             return waits.FAIRNESS
         return waits.PRIORITY if ahead > self._line.older else waits.CONCURRENCY
 

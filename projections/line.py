@@ -3,41 +3,42 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, and_, case, func, literal, select, true, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.line import Line, Queue
+from domain.line import Line, Queue, Within
 from domain.states import TaskStatus
 from domain.strategies.estimates import UNKNOWN_SECONDS, Kind
 from projections.tasks import TASKS
 
 #: States of a task that stands in line; one that waits for a retry or is held comes back to it later.
 IN_LINE = (TaskStatus.SUBMITTED, TaskStatus.QUEUED)
+#: The line of a task that nothing but its turn keeps.
+EVERYBODY = Within()
 #: The deadline of a task without one.
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
-async def line(connection: AsyncConnection, task_id: str, strategy: str, seconds: Mapping[Kind, float]) -> Line | None:
-    """What waits beside a task, and what of it the strategy starts first; None for an unknown task.
+async def line(
+    connection: AsyncConnection, task_id: str, strategy: str, seconds: Mapping[Kind, float], within: Within = EVERYBODY
+) -> Line | None:
+    """Who stands in line with a task, and whom of them the strategy starts first; None for an unknown task.
 
     `seconds` says how long tasks of a type and model take, as workers have learned it. One pass over the waiting tasks
     of the class, however many they are.
     """
     me, other = TASKS.alias("me"), TASKS.alias("other")
     ahead = _ahead(strategy, other.c, me.c, seconds)
-    same_model = other.c.model.is_not_distinct_from(me.c.model)
     query = (
         select(
             me.c.tenant,
             other.c.tenant,
             func.count(other.c.task_id),
             func.count(other.c.task_id).filter(ahead),
-            func.count(other.c.task_id).filter(same_model),
-            func.count(other.c.task_id).filter(same_model, ahead),
             func.count(other.c.task_id).filter(_arrival(other.c) < _arrival(me.c)),
         )
         .select_from(
@@ -46,7 +47,8 @@ async def line(connection: AsyncConnection, task_id: str, strategy: str, seconds
                 other.c.latest
                 & other.c.status.in_(IN_LINE)
                 & (other.c.resource_class == me.c.resource_class)
-                & (other.c.task_id != me.c.task_id),
+                & (other.c.task_id != me.c.task_id)
+                & and_(true(), *_stands(other.c, within)),
             )
         )
         .where(me.c.task_id == task_id, me.c.latest)
@@ -59,9 +61,21 @@ async def line(connection: AsyncConnection, task_id: str, strategy: str, seconds
     return Line(
         tenant=rows[0][0] or "",
         queues=tuple(Queue(row[1] or "", row[2], row[3]) for row in beside),
-        of_model=tuple(Queue(row[1] or "", row[4], row[5]) for row in beside if row[4]),
-        older=sum(row[6] for row in beside),
+        older=sum(row[4] for row in beside),
     )
+
+
+def _stands(task: Any, within: Within) -> Iterator[ColumnElement[bool]]:
+    """Whether a task of the class is in the line."""
+    if within.models is not None:
+        yield task.model.in_(sorted(within.models))
+    if within.tenant is not None:
+        yield task.tenant == within.tenant
+    if within.type is not None:
+        yield task.type == within.type
+    if within.without:
+        lanes = [(task_type, tenant, model or "") for task_type, tenant, model in within.without]
+        yield tuple_(task.type, task.tenant, func.coalesce(task.model, "")).not_in(lanes)
 
 
 def _arrival(task: Any) -> ColumnElement[Any]:

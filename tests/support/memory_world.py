@@ -16,7 +16,7 @@ from domain import holds
 from domain.catalogue import Catalogue, TaskType
 from domain.dependencies import Dependency
 from domain.dispatch_status import Dispatcher
-from domain.line import Line
+from domain.line import Line, Within
 from domain.states import TERMINAL, TaskStatus
 from domain.strategies.estimates import Kind
 from domain.task import TaskState, evolve
@@ -265,7 +265,7 @@ class MemoryReadModel:
             if wanted.created_before is None or source.occurred_at < wanted.created_before
         ]
 
-    async def line(self, task_id: str, strategy: str, seconds: Mapping[Kind, float]) -> Line | None:
+    async def line(self, task_id: str, strategy: str, seconds: Mapping[Kind, float], within: Within) -> Line | None:
         """As the test says."""
         self._asked("line")
         return self.lines.get(task_id)

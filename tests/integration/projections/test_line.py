@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.dispatch_status import Closure
-from domain.line import Line
+from domain.line import Line, Within
 from domain.states import TaskStatus
 from domain.strategies.choice import StrategyChoice
 from domain.strategies.estimates import Estimates, Kind
@@ -110,7 +110,7 @@ async def test_under_fair_shares_a_place_is_right_to_within_a_round(
         assert abs(guess - position) <= a_round, (task_id, guess, position)
 
 
-async def test_lines_of_a_model_and_of_a_tenant_are_counted_apart(
+async def test_a_line_is_of_those_who_wait_for_the_same(
     connection: psycopg.AsyncConnection, engine: AsyncEngine
 ) -> None:
     log = Log()
@@ -126,11 +126,21 @@ async def test_lines_of_a_model_and_of_a_tenant_are_counted_apart(
         log.append(task)
     log.append(TaskStarted(task_id="running", occurred_at=BEGIN, epoch=1, sequence=1, attempt=1, worker="w"))
     await projected(connection, log)
-    mine = (await lines_of(engine, tasks, "fifo"))["mine"]
-    counts = {scope: mine.ahead("fifo", lambda _: 1.0, scope=scope) for scope in ("class", "model", "tenant")}
-    assert counts == {"class": 2, "model": 1, "tenant": 1}
-    assert mine.older == 2
     async with reading(engine) as reader:
+        for within, ahead in [
+            (Within(), 2),
+            (Within(models=["m"]), 1),
+            (Within(models=["m", "n"]), 2),
+            (Within(models=[]), 0),
+            (Within(tenant="default"), 1),
+            (Within(type="convert"), 2),
+            (Within(type="echo"), 0),
+            (Within(without={("convert", "sports", "m"), ("convert", "default", None)}), 1),
+            (Within(without={("convert", "sports", "m"), ("convert", "default", "n")}), 0),
+        ]:
+            mine = await line.line(reader, "mine", "fifo", {}, within)
+            assert mine is not None
+            assert (mine.ahead("fifo", lambda _: 1.0), mine.older) == (ahead, ahead), within
         assert await line.line(reader, "nobody", "fifo", {}) is None
 
 

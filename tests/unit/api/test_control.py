@@ -232,7 +232,7 @@ async def test_a_task_may_have_the_id_that_a_route_has(client: httpx.AsyncClient
 async def test_why_says_where_a_task_stands(client: httpx.AsyncClient, world: MemoryWorld) -> None:
     task_id = await submitted(client)
     queue = Queue("default", waiting=4, ahead=2)
-    world.read_model.lines[task_id] = Line("default", (queue,), (queue,), older=2)
+    world.read_model.lines[task_id] = Line("default", (queue,), older=2)
     lane = LaneStatus(None, None, "echo", "default", waiting=5, running=2, mean_seconds=26.0)
     world.read_model.workers = [Dispatcher("w1", "cpu", datetime.now(UTC), 2, 2, "priority", (lane,))]
     answer = (await client.get(f"{TASKS}/{task_id}/why")).json()

@@ -16,7 +16,8 @@ from domain.dispatch_status import Closure, Dispatcher, LaneStatus, dispatcher_o
 from domain.explain import explain
 from domain.explanation import WAITED_FOR, Circumstances, waited
 from domain.limits.limit import Limit
-from domain.line import Line, Queue
+from domain.line import Line, Queue, Within
+from domain.place import line_of
 from domain.spoken import counted, duration, listed, moment, ordinal
 from domain.states import TaskStatus
 from domain.strategies.choice import StrategyChoice
@@ -45,7 +46,9 @@ STATE = TaskState(
     submitted_at=SUBMISSION.occurred_at,
     queued_at=SUBMISSION.occurred_at,
 )
-LINE = Line("newsroom", (Queue("newsroom", 5, 2), Queue("sports", 9, 4)), (Queue("newsroom", 5, 2),), older=3)
+LINE = Line("newsroom", (Queue("newsroom", 5, 2), Queue("sports", 9, 4)), older=3)
+#: Of those only that wait for its own limit.
+OWN_LINE = Line("newsroom", (Queue("newsroom", 5, 2),), older=2)
 WAITED = {waits.PRIORITY: 30_000, waits.CONCURRENCY: 11_000}
 
 
@@ -70,7 +73,7 @@ def state(status: TaskStatus, **more: Any) -> TaskState:
 def test_a_task_waits_for_a_model_whose_slots_are_busy() -> None:
     closed = lane(closed_by=Closure("concurrency", "model", "qwen"))
     configuration = Configuration(set_limits={("model", "qwen"): Limit(concurrency=2)})
-    found = explain(about(dispatchers=(worker(closed),), configuration=configuration))
+    found = explain(about(dispatchers=(worker(closed),), configuration=configuration, line=OWN_LINE))
     assert found.sentence == "It is third in line for model qwen, whose 2 slots are busy; about 39 s."
     assert (found.position, found.ahead, found.line, found.cause) == (3, 2, "model qwen", waits.CONCURRENCY)
     assert found.estimate_seconds == 3 * 26.0 / 2
@@ -148,8 +151,29 @@ def test_without_any_attempt_ended_there_is_no_estimate_but_the_senders() -> Non
     ids=lambda value: value.cause if isinstance(value, Closure) else "",
 )
 def test_what_closes_a_lane_is_said(closure: Closure, sentence: str, estimate: float) -> None:
-    found = explain(about(dispatchers=(worker(lane(closed_by=closure)),)))
+    line = OWN_LINE if "third" in sentence else LINE
+    found = explain(about(dispatchers=(worker(lane(closed_by=closure)),), line=line))
     assert (found.sentence, found.cause, found.estimate_seconds) == (sentence, closure.cause, estimate)
+
+
+def test_it_stands_in_line_with_those_that_wait_for_the_same() -> None:
+    configuration = Configuration(
+        models={
+            "k2": ModelDefinition(name="k2", provider="kimi"),
+            "other": ModelDefinition(name="other", path="other.gguf"),
+        }
+    )
+
+    def within(closure: Closure | None) -> Within:
+        beside = lane(tenant="sports", closed_by=Closure("memory", "node", "big"))
+        return line_of(STATE, (worker(lane(closed_by=closure), beside),), configuration)
+
+    assert within(None) == Within(without={("summarization", "sports", "qwen")})
+    assert within(Closure("concurrency", "model", "qwen")) == Within(models=["qwen"])
+    assert within(Closure("rate_limit", "provider", "kimi")) == Within(models={"k2", "qwen"})
+    assert within(Closure("concurrency", "tenant", "newsroom")) == Within(tenant="newsroom")
+    assert within(Closure("concurrency", "type", "summarization")) == Within(type="summarization")
+    assert within(Closure("memory", "node", "big")) == Within()
 
 
 def test_another_lanes_limit_is_none_of_its_business() -> None:
