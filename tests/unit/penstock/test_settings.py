@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from domain.limits.limit import Limit
 from domain.strategies.choice import StrategyChoice
 from penstock.errors import SettingsError
 from penstock.settings import CONFIG_ENV, DEFAULT_CLASSES, load
@@ -96,3 +97,22 @@ def test_an_option_that_no_strategy_has_is_refused(tmp_path: Path) -> None:
     file = written(tmp_path, "classes: {llm: {strategy_options: {aging_seconds: 3}}}\n")
     with pytest.raises(SettingsError, match="no option 'aging_seconds'"):
         load(file)
+
+
+def test_limits_are_given_by_scope_and_name_and_hold_until_the_registry_says_otherwise(tmp_path: Path) -> None:
+    limits = 'limits: {provider: {kimi: {concurrency: 3, tokens_per_minute: 1000}}, tenant: {"*": {concurrency: 2}}}\n'
+    assert load(written(tmp_path, limits)).first_configuration.limits == {
+        ("provider", "kimi"): Limit(concurrency=3, tokens_per_minute=1000),
+        ("tenant", "*"): Limit(concurrency=2),
+    }
+
+
+@pytest.mark.parametrize("wrong", ["tenannt: {a: {concurrency: 1}}", "tenant: {a: {concurrency: 0}}"])
+def test_a_limit_of_no_known_scope_or_of_nothing_is_refused(tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(SettingsError, match="limits"):
+        load(written(tmp_path, f"limits: {{{wrong}}}\n"))
+
+
+def test_a_lease_is_long_enough_to_be_renewed(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="limit_lease_seconds"):
+        load(written(tmp_path, "limit_lease_seconds: 1\n"))
