@@ -57,6 +57,7 @@ class DispatchStatus:
             with suppress(psycopg.Error, OSError, TimeoutError):
                 async with asyncio.timeout(INTERVAL_SECONDS):
                     await self._leave()
+            await self._disconnect()
 
     async def _attempt(self) -> None:
         try:
@@ -77,7 +78,6 @@ class DispatchStatus:
     async def _leave(self) -> None:
         if self._connection is not None:
             await self._connection.execute(_LEAVE, [self._core.dispatcher.worker, self._resource_class])
-            await self._disconnect()
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

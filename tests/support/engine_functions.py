@@ -81,3 +81,19 @@ def print_and_read() -> str:
 
 def unpicklable() -> object:
     return lambda: None
+
+
+class Count(BaseModel):
+    """Payload of `count_on`."""
+
+    until: int = 10**9
+
+
+def count_on(payload: Count, ctx: ProcessContext) -> Mapping[str, object]:
+    """Count from the checkpoint, one step at a time."""
+    number = ctx.checkpointed["number"] if ctx.checkpointed else 0
+    ctx.used(prompt_tokens=3)
+    while number < payload.until:
+        number += 1
+        ctx.checkpoint({"number": number})
+    return {"number": number, "pid": os.getpid()}

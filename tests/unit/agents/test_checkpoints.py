@@ -6,6 +6,7 @@ import pytest
 
 from agents.artifacts import ArtifactStore
 from agents.checkpoints import CHECKPOINT_BYTES_MAX, bounded, loaded
+from agents.engines import reporting
 from agents.engines.yielding import KEEP_SECONDS, Checkpoints, Yielded
 from domain.errors import TaskError
 from domain.states import TaskStatus
@@ -146,3 +147,19 @@ def test_a_state_is_kept_at_first_and_then_now_and_again() -> None:
 def test_a_checkpoint_must_be_json() -> None:
     with pytest.raises(TaskError, match="invalid_checkpoint"):
         Checkpoints(lambda text: None, lambda: 0.0).reached(object(), asked=False)
+
+
+def test_a_wish_for_a_call_that_is_over_does_not_hit_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[str, object]] = []
+    monkeypatch.setattr(reporting, "_reporter", told.append)
+    for name in ("_call", "_asked_call"):
+        monkeypatch.setattr(reporting, name, 0)
+    monkeypatch.setattr(reporting, "_checkpoints", None)
+    reporting.begin_call(1)
+    reporting.begin_call(2)
+    reporting.ask_to_yield(1)
+    reporting.checkpoint({"number": 1})
+    assert told == [{"checkpoint": '{"number":1}'}]
+    reporting.ask_to_yield(2)
+    with pytest.raises(Yielded):
+        reporting.checkpoint({"number": 2})
