@@ -13,16 +13,21 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agents.engines import launch
 from agents.engines.last_words import LastWords
 from agents.engines.llama_config import LlamaConfig, config_file
 from agents.engines.process import EngineDied, describe_exit, in_spite_of_cancel
 from domain.errors import TaskError
+
+if TYPE_CHECKING:
+    import httpx
 
 #: How long a server may go on after its listener left, before it is killed.
 STOP_GRACE_SECONDS = 1.5
@@ -41,6 +46,17 @@ class Endpoint:
 
     base_url: str
     api_key: str
+
+    def client(self, timeout_seconds: float) -> httpx.AsyncClient:
+        """A client for a question or two. It loads no certificates, which takes long and serves nothing on loopback."""
+        import httpx
+
+        return httpx.AsyncClient(
+            timeout=timeout_seconds,
+            trust_env=False,
+            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            headers={"Authorization": f"Bearer {self.api_key}"},
+        )
 
 
 class LlamaServer:
@@ -183,10 +199,9 @@ async def _answers(endpoint: Endpoint, timeout_seconds: float) -> bool:
     """Whether our own server, and no other on the port, answers within the time."""
     import httpx
 
-    headers = {"Authorization": f"Bearer {endpoint.api_key}"}
     try:
-        async with httpx.AsyncClient(timeout=timeout_seconds, trust_env=False) as client:
-            response = await client.get(f"{endpoint.base_url}/models", headers=headers)
+        async with endpoint.client(timeout_seconds) as client:
+            response = await client.get(f"{endpoint.base_url}/models")
             return response.status_code == 200
     except httpx.HTTPError:
         return False

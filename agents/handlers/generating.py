@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.context import TaskContext
@@ -13,6 +13,22 @@ from agents.engines.yielding import Yielded
 
 #: Pieces of text are sent together, at most so often: a record for each token would be more than the text is worth.
 DELTA_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long a part of a text is worked on at least, so that slots do not change hands for nothing."""
+
+    least_seconds: float = 0.25
+    #: Of the time that it took to come to where the part before had ended.
+    share: float = 1.0
+
+    def worth(self, begun: float, new: float, now: float) -> bool:
+        """Whether enough was done; `begun`: the first piece came, `new`: the first that had not been there before."""
+        return now - new >= max(self.least_seconds, self.share * (new - begun))
+
+
+PACE = Pace()
 
 
 class DeltaBatch:
@@ -73,14 +89,24 @@ async def _generate_in_parts(ctx: TaskContext, model: TextModel, request: TextRe
     begun = _begun(ctx)
     pieces, tokens = [begun.text] if begun is not None else [], list[int]()
 
+    loop = asyncio.get_running_loop()
+    known = 0 if begun is None else len(begun.tokens)
+    begun_at: float | None = None
+    new_at: float | None = None
+
     async def hear(delta: Delta) -> None:
+        nonlocal begun_at, new_at
+        now = loop.time()
+        begun_at = begun_at or now
         if delta.text:
             pieces.append(delta.text)
             await batch.add(delta.text)
-        # They come from the first one on. Each part adds at least one, however short the slices of time are.
+        # They come from the first one on, also where the text goes on.
         tokens.extend(delta.tokens)
-        if begun is None or len(tokens) > len(begun.tokens):
-            await ctx.checkpoint({"model": ctx.model, "pieces": pieces, "tokens": tokens})
+        if len(tokens) > known:
+            new_at = new_at or now
+            if PACE.worth(begun_at, new_at, now):
+                await ctx.checkpoint({"model": ctx.model, "pieces": pieces, "tokens": tokens})
 
     try:
         return await model.generate(replace(request, begun=begun), hear)

