@@ -96,8 +96,12 @@ async def run_worker(
     stop: asyncio.Event,
     *,
     make_stream: Callable[[GroupMembership], ShardStream] = FaustShardStream,
+    on_failure: Callable[[], object] = lambda: None,
 ) -> None:
     """Work until `stop` is set, then hand back what runs and leave the group.
+
+    `on_failure` is called when something else ends the worker, before anything is stopped: what has failed may hang
+    while it stops, and must not keep the process from being replaced.
 
     Raises:
         Exception: whatever ended the worker; its process must exit, so that its supervisor starts another.
@@ -105,7 +109,7 @@ async def run_worker(
     engines = Engines(config.handlers, processes_max=config.slots, modules=registry.modules())
     try:
         async with EventLog(config.bootstrap_servers, client_id=config.group) as log:
-            await _work(config, registry, engines, log, make_stream(config.membership), stop)
+            await _work(config, registry, engines, log, make_stream(config.membership), stop, on_failure)
     finally:
         await engines.close()
 
@@ -117,6 +121,7 @@ async def _work(
     log: EventLog,
     stream: ShardStream,
     stop: asyncio.Event,
+    on_failure: Callable[[], object],
 ) -> None:
     runner = AttemptRunner(
         registry=registry,
@@ -177,6 +182,9 @@ async def _work(
             _warm_up(engines, config.resource_class),
             leave=lambda: _leave(config, dispatcher, outbox),
         )
+    except Exception:
+        on_failure()
+        raise
     finally:
         await stream.stop()
 

@@ -49,12 +49,17 @@ def run(role: Role, settings: Settings) -> None:
     uvloop.run(_until_stopped(role, settings))
 
 
+def end_in_time() -> None:
+    """This process ends within DRAIN_SECONDS_MAX, whatever hangs: also threads that nobody can stop."""
+    faulthandler.dump_traceback_later(DRAIN_SECONDS_MAX, exit=True)
+
+
 async def _until_stopped(role: Role, settings: Settings) -> None:
     stop = asyncio.Event()
 
     def ask_to_stop() -> None:
         stop.set()
-        faulthandler.dump_traceback_later(DRAIN_SECONDS_MAX, exit=True)
+        end_in_time()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ask_to_stop)
@@ -167,7 +172,7 @@ def agents_of(resource_class: str) -> Role:
         )
         handlers = registry(settings)
         announce_ready()
-        await run_worker(config, handlers, stop)
+        await run_worker(config, handlers, stop, on_failure=end_in_time)
 
     return agents
 

@@ -10,11 +10,14 @@ from datetime import UTC, datetime
 
 import pytest
 
+from agents.worker import run_worker
 from domain.states import TaskStatus
 from schemas import events
 from schemas.commands import CancelTask
+from streams.faust_stream import FaustShardStream
 from tests.support.memory_worker import until
 from tests.support.scenes import Scene, eventually, working
+from tests.support.worker_main import config_of, registry_of
 
 pytestmark = [pytest.mark.external_service, pytest.mark.slow]
 
@@ -174,3 +177,24 @@ async def test_a_frozen_worker_changes_nothing_when_it_wakes(scene: Scene) -> No
             if isinstance(fact, events.TaskCompleted) and fact.result == scene.states[task].result
         )
         assert counted.epoch > first.epoch, "the frozen worker's own attempt does not count"
+
+
+async def test_a_worker_that_fails_says_so_before_it_stops_what_may_hang(scene: Scene) -> None:
+    """Faust's consumer, once crashed, stops never: its process must have been told to end by then."""
+    said: list[str] = []
+
+    class Broken(FaustShardStream):
+        async def ended(self) -> None:
+            raise RuntimeError("the consumer has crashed")
+
+        async def stop(self) -> None:
+            said.append("stops")
+            await super().stop()
+
+    config = config_of(scene.kafka, scene.resource_class)
+    registry = registry_of(scene.resource_class)
+    with pytest.raises(RuntimeError, match="crashed"):
+        await run_worker(
+            config, registry, asyncio.Event(), make_stream=Broken, on_failure=lambda: said.append("has failed")
+        )
+    assert said == ["has failed", "stops"]
