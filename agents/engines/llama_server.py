@@ -15,7 +15,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,7 +146,7 @@ class LlamaServer:
         """A server that answers; killed on the way out, whatever happened."""
         port, api_key = free_port(self._config.ports), secrets.token_urlsafe(24)
         endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", api_key)
-        with config_file(self._config, port, api_key) as path:
+        with _claim(port), config_file(self._config, port, api_key) as path:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", str(Path(launch.__file__)), str(os.getpid())),
                 *("agents.engines.llama_service", "--config_file", str(path)),
@@ -184,15 +184,28 @@ class LlamaServer:
             await _kill(process)
 
 
+#: Ports that servers of this process have, or are about to have: two that start together must not meet at one.
+_claimed: set[int] = set()
+
+
 def free_port(preferred: tuple[int, ...]) -> int:
     """The first preferred port of 127.0.0.1 that is free now, else any free one."""
-    for port in (*preferred, 0):
+    for port in (*(port for port in preferred if port not in _claimed), 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
                 return int(probe.getsockname()[1])
     raise TaskError("engine_died", "no port of 127.0.0.1 is free", retryable=True)
+
+
+@contextlib.contextmanager
+def _claim(port: int) -> Iterator[None]:
+    _claimed.add(port)
+    try:
+        yield
+    finally:
+        _claimed.discard(port)
 
 
 async def _answers(endpoint: Endpoint, timeout_seconds: float) -> bool:

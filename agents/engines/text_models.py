@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -11,15 +10,15 @@ from pydantic import BaseModel
 
 from agents.engines.local_text import LocalText
 from agents.engines.openai_text import OpenAIText
+from agents.engines.probes import http_probe, local_probe
 from agents.engines.providers import connect, connection_to
-from agents.engines.replicas import Instance, Probe, Replicas
+from agents.engines.replicas import Instance, Replicas
 from agents.engines.text import DeltaSink, Generation, TextModel, TextRequest
 from agents.handlers.settings import DEMO_MODEL, LlmSettings
 from domain import provider_errors as codes
 from domain.errors import TaskError
 from schemas.models import AUTO, ModelDefinition, ProviderDefinition, Replica
 
-_log = logging.getLogger(__name__)
 #: What a model or a provider must be opened anew for; all else, such as a price, may change under running attempts.
 _SERVING_MODEL = {"provider", "path", "served_as", "mode", "context_length", "replicas", "balancing", "health_check"}
 _SERVING_PROVIDER = {"protocol", "base_url", "api_key", "headers", "silence_seconds_max"}
@@ -32,6 +31,9 @@ class Served:
     text: TextModel
     #: Whether prompts are plain text to go on with, as base models need them.
     completion_mode: bool
+    #: Where a task names none.
+    max_tokens: int | None = None
+    temperature: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ class TextModels:
             text = _Named(model, self._text_of(model, provider), self._told)
             completion = model.mode == "completion" or (model.mode is None and _is_demo(model))
             opened = self._open[model.name] = _Open(model, provider, Served(text, completion))
-        return opened.served
+        return replace(opened.served, max_tokens=model.max_tokens, temperature=model.temperature)
 
     def _told(self, model: ModelDefinition, seconds: float, error: TaskError | None) -> None:
         self.on_call(model, seconds, error)
@@ -148,7 +150,7 @@ class TextModels:
             headers = {**connection.headers}
             if connection.api_key:
                 headers["Authorization"] = f"Bearer {connection.api_key}"
-            return Instance(text, _http_probe(f"{replica.base_url}", headers, model), replica.weight)
+            return Instance(text, http_probe(f"{replica.base_url}", headers, model), replica.weight)
         settings = self._settings.model_copy(
             update={
                 "base_url": None,
@@ -158,7 +160,7 @@ class TextModels:
             }
         )
         local = LocalText(settings)
-        return Instance(local, _local_probe(local), replica.weight)
+        return Instance(local, local_probe(local), replica.weight)
 
 
 class _Named:
@@ -234,32 +236,3 @@ def _remote(model: ModelDefinition, provider: ProviderDefinition | None) -> Text
 
 def _is_demo(model: ModelDefinition) -> bool:
     return DEMO_MODEL in (model.path, *(each.path for each in model.replicas))
-
-
-def _http_probe(base_url: str, headers: Mapping[str, str], model: ModelDefinition) -> Probe:
-    check = model.health_check
-
-    async def answers() -> bool:
-        import httpx
-
-        url = base_url.rstrip("/") + check.path
-        try:
-            async with httpx.AsyncClient(timeout=check.timeout_seconds, trust_env=False) as client:
-                return (await client.get(url, headers=dict(headers))).status_code < 500
-        except httpx.HTTPError as error:
-            _log.debug("no answer from %s: %s", url, error)
-            return False
-
-    return answers
-
-
-def _local_probe(local: LocalText) -> Probe:
-    async def answers() -> bool:
-        try:
-            await local.warm_up()
-        except TaskError as error:
-            _log.debug("a local instance does not start: %s", error)
-            return False
-        return True
-
-    return answers

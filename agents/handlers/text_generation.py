@@ -65,12 +65,14 @@ async def text_generation(payload: TextGenerationPayload, ctx: TaskContext) -> M
         messages, prompt = messages or [Message(role="user", content=prompt or "")], None
     elif prompt is None:
         prompt, messages, stop = prompts.conversation_prompt(messages), [], [*stop, "\nUser:"]
+    served = ctx.engines.text_models.get(ctx.model)
+    given = payload.model_fields_set
     request = TextRequest(
         messages=messages,
         prompt=prompt,
         model=ctx.model,
-        max_tokens=payload.max_tokens,
-        temperature=payload.temperature,
+        max_tokens=payload.max_tokens if "max_tokens" in given else served.max_tokens or payload.max_tokens,
+        temperature=payload.temperature if "temperature" in given or served.temperature is None else served.temperature,
         top_p=payload.top_p,
         stop=stop,
         seed=payload.seed,

@@ -1,0 +1,80 @@
+"""Connections to providers: secrets are looked up when they are needed, and protocols may be plug-ins."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import pytest
+
+from agents.engines import providers
+from agents.engines.openai_text import OpenAIText
+from agents.engines.providers import connect, connection_to
+from agents.engines.text_models import TextModels
+from agents.handlers.settings import LlmSettings
+from domain.errors import TaskError
+from schemas.models import ModelDefinition, ProviderDefinition
+
+HOUSE = ProviderDefinition.model_validate(
+    {"name": "house", "base_url": "http://h/v1", "api_key": "env:HOUSE_KEY", "headers": {"X-Team": "env:TEAM"}}
+)
+
+
+def test_secrets_are_read_from_the_environment_when_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOUSE_KEY", "k")
+    monkeypatch.setenv("TEAM", "search")
+    connection = connection_to(HOUSE, "gpt")
+    assert (connection.api_key, connection.headers) == ("k", {"X-Team": "search"})
+
+
+def test_a_missing_secret_is_named_and_another_provider_may_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOUSE_KEY", raising=False)
+    monkeypatch.setenv("TEAM", "search")
+    with pytest.raises(TaskError, match="HOUSE_KEY") as caught:
+        connection_to(HOUSE, "gpt")
+    assert caught.value.code == "provider_not_configured"
+
+
+def test_a_protocol_of_somebody_elses_is_a_plug_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("smoke", f"{__name__}:smoke_signals", providers.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(providers, "entry_points", lambda **asked: [point] if asked["name"] == "smoke" else [])
+    monkeypatch.setattr(EntryPoint, "load", lambda point: smoke_signals)
+    connection = connection_to(ProviderDefinition(name="hill", protocol="smoke"), "gpt")
+    assert connect(connection, "smoke") == ("smoke", "gpt")  # type: ignore[comparison-overlap]  # stands for a model
+    with pytest.raises(TaskError, match="no plug-in speaks 'drums'"):
+        connect(connection, "drums")
+
+
+def smoke_signals(connection: providers.Connection) -> Any:
+    return "smoke", connection.model
+
+
+def model(**fields: Any) -> ModelDefinition:
+    return ModelDefinition.model_validate({"name": "m", "provider": "p", **fields})
+
+
+PROVIDER = ProviderDefinition.model_validate({"name": "p", "base_url": "http://h/v1"})
+
+
+async def test_only_what_is_reached_otherwise_is_opened_anew() -> None:
+    models = TextModels(LlmSettings(models=(model(),), providers=(PROVIDER,)))
+    before = models.get("m").text
+    models.configure({"m": model(status="offline", quality=0.9, max_tokens=7)}, {"p": PROVIDER})
+    assert models.get("m").text is before
+    assert models.get("m").max_tokens == 7
+    models.configure({"m": model(served_as="gpt-5")}, {"p": PROVIDER})
+    assert models.get("m").text is not before
+    await models.close()
+
+
+async def test_a_name_that_nobody_defined_is_asked_of_the_settings_endpoint_only_where_there_are_no_models() -> None:
+    endpoint = LlmSettings(base_url="http://h/v1", model="gpt")
+    alone = TextModels(endpoint)
+    assert isinstance(alone.get("whatever").text, OpenAIText)
+    with_models = TextModels(endpoint.model_copy(update={"models": (model(),), "providers": (PROVIDER,)}))
+    assert isinstance(with_models.get("gpt").text, OpenAIText)
+    assert isinstance(with_models.get(None).text, OpenAIText)
+    with pytest.raises(TaskError, match="there is no model 'whatever'; there are: m"):
+        with_models.get("whatever")
+    with pytest.raises(TaskError, match="no model can take the task now"):
+        with_models.get("auto")
