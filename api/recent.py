@@ -44,7 +44,8 @@ class RecentTasks:
 
 def accepted_row(submission: TaskSubmitted) -> TaskRow:
     """A task that the log has taken and nobody has looked at yet."""
-    waits = submission.run_at is not None or bool(submission.depends_on)
+    # One of a higher sequence has the results that it waited for.
+    waits = submission.run_at is not None or bool(submission.depends_on and not submission.sequence)
     state = TaskState(
         task_id=submission.task_id,
         status=TaskStatus.HELD if waits else TaskStatus.SUBMITTED,

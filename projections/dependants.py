@@ -68,7 +68,8 @@ async def unfinished_steps(connection: AsyncConnection, after: str, limit: int) 
     waits_for_others = (_C.status == str(TaskStatus.HELD)) & (_C.hold_reason == holds.DEPENDENCIES)
     query = (
         select(_C.task_id, _C.run, _C.workflow_id)
-        .where(text(_UNFINISHED_TEXT), _C.workflow_id.is_not(None), _C.task_id > after)
+        # What was run again by hand goes on, whatever became of the others.
+        .where(text(_UNFINISHED_TEXT), _C.workflow_id.is_not(None), _C.run == 1, _C.task_id > after)
         .where(not_(func.coalesce(waits_for_others, literal(False))))
         .order_by(_C.task_id)
         .limit(limit)

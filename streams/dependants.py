@@ -64,9 +64,9 @@ class Dependants:
                     ready.append(each)
                 case GiveUp() | Stop() as end:
                     found.ending[each.task_id, each.run] = end
-        failed = await self._failed({each.workflow_id for each in ready if each.on_dependency_failure == FAIL_FAST})
+        failed = await self._failed({each.workflow_id for each in ready if _stops_with_others(each)})
         for each in ready:
-            failure = failed.get(each.workflow_id or "") if each.on_dependency_failure == FAIL_FAST else None
+            failure = failed.get(each.workflow_id or "") if _stops_with_others(each) else None
             if failure is not None:
                 found.ending[each.task_id, each.run] = Stop(stopped(each.workflow_id or "", failure))
             elif each.until is None or each.until <= at:
@@ -107,3 +107,8 @@ class Dependants:
     async def _failed(self, workflow_ids: Collection[str | None]) -> Mapping[str, Dependency]:
         asked = {each for each in workflow_ids if each is not None}
         return await self._tasks.failed_steps(asked) if asked else {}
+
+
+def _stops_with_others(task: Dependant) -> bool:
+    """Whether another step of its workflow may stop it; not once somebody has run it again by hand."""
+    return task.on_dependency_failure == FAIL_FAST and task.run == 1

@@ -369,7 +369,7 @@ class MemoryReadModel:
             Step(state.task_id, state.run, state.submission.workflow_id)
             for state in self.states.values()
             if state.submission and state.submission.workflow_id and not state.terminal
-            if state.submission.on_dependency_failure == "fail_fast" and state.task_id not in waiting
+            if state.submission.on_dependency_failure == "fail_fast" and state.task_id not in waiting and state.run == 1
         ]
 
     async def failed_steps(self, workflow_ids: Collection[str]) -> Mapping[str, Dependency]:

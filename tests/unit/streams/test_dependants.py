@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from domain import decide
+from domain import decide, holds
 from domain.configuration import Configuration
 from domain.decide import OwnerCommand
 from domain.states import TaskStatus
@@ -18,7 +18,7 @@ from schemas.codec import encode
 from schemas.commands import CancelTask
 from streams import dependants, topics
 from streams.admission import Admission
-from streams.held_work import HeldWork
+from streams.held_work import HeldWork, held
 from streams.intake import Intake, IntakeConfig
 from tests.support.memory_world import CATALOGUE, CLASSES, MemoryWorld
 from tests.unit.streams.test_intake import Record
@@ -283,3 +283,16 @@ async def test_a_cancel_reaches_a_task_that_waits_for_others(system: System) -> 
     system.service.ask(CancelTask(task_id="a", requested_at=AT))
     await system.service.turn(AT)
     assert system.state("a").status is TaskStatus.CANCELLED
+
+
+async def test_steps_that_are_run_again_by_hand_go_on_although_others_have_failed(system: System) -> None:
+    await system.submit({"id": "w", "steps": {"a": echo(), "b": echo("a")}})
+    await system.fails("w:a")
+    await system.service.turn(SOON)
+    assert system.state("w:b").status is TaskStatus.FAILED
+    again = {name: decide.retry(system.state(f"w:{name}"), AT) for name in "ab"}
+    await system.world.log.submit(again["a"])
+    system.world.happens(held(again["b"], encode(again["b"]), holds.DEPENDENCIES, None, AT))
+    await system.completes("w:a")
+    assert not system.cancels
+    assert system.released == ["w:a", "w:a", "w:b"]
