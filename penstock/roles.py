@@ -46,6 +46,8 @@ def run(role: Role, settings: Settings) -> None:
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     import uvloop
 
+    # As the policy too: Faust reads the log in a thread with a loop of its own.
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     uvloop.run(_until_stopped(role, settings))
 
 

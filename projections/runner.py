@@ -36,6 +36,10 @@ DUTY_SHARE = 0.5
 DUTY_BURST_SECONDS = 0.06
 #: A reader waits no longer for what is already on the log.
 REST_SECONDS_MAX = 0.05
+#: Whoever waits among so many waits for the others too: longer pauses make larger batches, and more of the core is
+#: left to those who work. A batch that is nearly full means that the projector lags, and nobody gains by its rest.
+CROWD_RECORDS = 200
+CROWD_REST_SECONDS = 0.15
 BEAT_INTERVAL_SECONDS = 2.0
 STANDBY_POLL_SECONDS = 1.0
 STOP_GRACE_SECONDS = 3.0
@@ -136,7 +140,8 @@ async def _follow(projector: Projector, consumer: AIOKafkaConsumer, stop: asynci
                 left = records_behind(consumer, projector.offsets) - sum(map(len, batch.values()))
                 await projector.apply(batch, records_behind=max(0, left))
                 beat_at = time.monotonic()
-                await _pause(stop, min(REST_SECONDS_MAX, duty.rest_seconds(begun_at, beat_at)))
+                rest = min(REST_SECONDS_MAX, duty.rest_seconds(begun_at, beat_at))
+                await _pause(stop, max(rest, _crowd_rest(sum(map(len, batch.values())))))
             elif begun_at - beat_at >= BEAT_INTERVAL_SECONDS:
                 await projector.beat(records_behind(consumer, projector.offsets))
                 beat_at = begun_at
@@ -145,6 +150,10 @@ async def _follow(projector: Projector, consumer: AIOKafkaConsumer, stop: asynci
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
+
+
+def _crowd_rest(records: int) -> float:
+    return CROWD_REST_SECONDS if CROWD_RECORDS <= records < BATCH_RECORDS_MAX // 2 else 0.0
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:
