@@ -32,7 +32,7 @@ from schemas.events import TaskSubmitted
 from streams.log import Appended
 from streams.topics import class_topics
 from tests.support.given import submitted
-from tests.support.memory_log import MemoryLog
+from tests.support.memory_log import MemoryLog, partition_of
 from tests.support.memory_stream import MemoryGroup, MemoryStream
 
 CLASS = "cpu"
@@ -266,3 +266,8 @@ async def until(condition: Callable[[], object], *, what: str = "", seconds: flo
         if asyncio.get_running_loop().time() > deadline:
             raise AssertionError(f"waited {seconds:g} s in vain {what}")
         await asyncio.sleep(0.002)
+
+
+def neighbour(written: Appended) -> str:
+    """Id of a task of the same shard."""
+    return next(f"t-{number}" for number in range(100) if partition_of(f"t-{number}".encode()) == written.partition)
