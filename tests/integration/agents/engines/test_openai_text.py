@@ -76,9 +76,20 @@ async def test_what_a_status_means(status: int, code: str, retryable: bool) -> N
     assert (error.code, error.retryable) == (code, retryable)
 
 
-async def test_a_rate_limit_says_how_long_to_wait() -> None:
-    error = await failure(status=429, headers={"Retry-After": "17"}, error={"message": "slow down"})
-    assert error.retry_after_seconds == 17
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "17"}, 17),
+        ({"Retry-After": "0.25"}, 0.25),
+        ({"Retry-After": "2", "Retry-After-Ms": "1250"}, 1.25),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+        ({"Retry-After": "soon"}, None),
+        ({}, None),
+    ],
+)
+async def test_a_rate_limit_says_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
+    error = await failure(status=429, headers=headers, error={"message": "slow down"})
+    assert error.retry_after_seconds == seconds
 
 
 async def test_an_empty_account_is_no_rate_limit() -> None:
