@@ -1,7 +1,8 @@
 """Who is asked to make room for those that wait. A slot is only asked for, never taken: the handler gives it back.
 
 What waits in a closed lane claims a slot too, but only of an attempt whose end may open it: one on its own model, or,
-where tasks have none, one of its own lane. Otherwise a task would be stopped for one that still could not start.
+where tasks have none, one of its own lane; and only of one that ran already when the lane was closed. Otherwise a task
+would be stopped, and stopped again as soon as it goes on, for one that still could not start.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable
 
 from domain.strategies.strategy import Lane, Running, Waiting
 
-#: Tasks that ageing started and that may be remembered beside as many as run.
+#: Starts that may be remembered beside as many as there are running attempts.
 STALE_MAX = 64
 
 #: What closed lanes are grouped by.
@@ -24,53 +25,87 @@ def gate_of(lane: Lane) -> Gate:
 
 
 class Demand:
-    """How many tasks of each priority wait in open lanes, and behind each closed gate. O(1) a task."""
+    """How many tasks of each priority wait in open lanes, and in each closed one. O(1) a task."""
 
     def __init__(self) -> None:
         #: Waiting tasks in open lanes, by priority.
         self.open: Counter[int] = Counter()
-        #: Waiting tasks in closed lanes, by priority.
-        self.behind: dict[Gate, Counter[int]] = {}
-        self._lanes: defaultdict[Lane, Counter[int]] = defaultdict(Counter)
+        #: Waiting tasks of each lane, by priority.
+        self.lanes: defaultdict[Lane, Counter[int]] = defaultdict(Counter)
+        #: The closed lanes behind each gate, with the step at which each one was closed.
+        self.behind: defaultdict[Gate, dict[Lane, int]] = defaultdict(dict)
+        #: The step at which each running attempt started.
+        self._starts: dict[str, int] = {}
+        self._step = 0
 
     def add(self, task: Waiting, closed: bool) -> None:
         """The task waits, in a lane that is closed or not."""
-        self._lanes[task.lane][task.priority] += 1
-        self._move(task.lane, closed, Counter({task.priority: 1}))
+        self._count(self.lanes[task.lane], task.priority, 1)
+        if not closed:
+            self._count(self.open, task.priority, 1)
 
     def remove(self, task: Waiting, closed: bool) -> None:
         """The task waits no more."""
-        lane = self._lanes[task.lane]
-        lane[task.priority] -= 1
-        if not lane[task.priority]:
-            del lane[task.priority]
+        lane = self.lanes[task.lane]
+        self._count(lane, task.priority, -1)
+        if not closed:
+            self._count(self.open, task.priority, -1)
         if not lane:
-            del self._lanes[task.lane]
-        self._move(task.lane, closed, Counter({task.priority: -1}))
+            del self.lanes[task.lane]
+            if closed:
+                self._forget(task.lane)
 
     def close(self, lane: Lane) -> None:
         """The lane, which was open, is closed."""
-        self._switch(lane, closed=True)
+        self._step += 1
+        self.behind[gate_of(lane)][lane] = self._step
+        for priority, count in self.lanes[lane].items():
+            self._count(self.open, priority, -count)
 
     def reopen(self, lane: Lane) -> None:
         """The lane, which was closed, is open."""
-        self._switch(lane, closed=False)
+        self._forget(lane)
+        for priority, count in self.lanes[lane].items():
+            self._count(self.open, priority, count)
 
-    def _switch(self, lane: Lane, *, closed: bool) -> None:
-        counts = self._lanes.get(lane)
-        if counts:
-            self._move(lane, closed, counts)
-            self._move(lane, not closed, Counter({priority: -count for priority, count in counts.items()}))
+    def started(self, task_id: str) -> None:
+        """An attempt of the task starts."""
+        self._step += 1
+        self._starts[task_id] = self._step
 
-    def _move(self, lane: Lane, closed: bool, counts: Counter[int]) -> None:
-        gate = gate_of(lane)
-        target = self.behind.setdefault(gate, Counter()) if closed else self.open
-        for priority, count in counts.items():
-            target[priority] += count
-            if not target[priority]:
-                del target[priority]
-        if closed and not target:
-            del self.behind[gate]
+    def ended(self, task_id: str) -> None:
+        """No attempt of the task runs."""
+        self._starts.pop(task_id, None)
+
+    def forget_all_but(self, running: Iterable[Running], count: int) -> None:
+        """Starts whose end nobody told are forgotten when they have become many."""
+        if len(self._starts) > 2 * count + STALE_MAX:
+            ids = {attempt.task_id for attempt in running}
+            self._starts = {task_id: step for task_id, step in self._starts.items() if task_id in ids}
+
+    def claims(self, candidates: Iterable[Running]) -> list[tuple[Lane, list[Running]]]:
+        """Closed lanes, the most urgent first, with those of the candidates whose end may open each."""
+        by_gate: defaultdict[Gate, list[Running]] = defaultdict(list)
+        for attempt in candidates:
+            by_gate[gate_of(attempt.lane)].append(attempt)
+        found = [
+            (lane, [attempt for attempt in attempts if self._starts.get(attempt.task_id, 0) < step])
+            for gate, attempts in by_gate.items()
+            for lane, step in self.behind.get(gate, {}).items()
+        ]
+        return sorted(found, key=lambda claim: -max(self.lanes[claim[0]]))
+
+    def _forget(self, lane: Lane) -> None:
+        lanes = self.behind[gate_of(lane)]
+        lanes.pop(lane, None)
+        if not lanes:
+            del self.behind[gate_of(lane)]
+
+    @staticmethod
+    def _count(counts: Counter[int], priority: int, change: int) -> None:
+        counts[priority] += change
+        if not counts[priority]:
+            del counts[priority]
 
 
 class NobodyAsks:
@@ -106,16 +141,25 @@ class TimeSlices(NobodyAsks):
             (attempt for attempt in running if self._has_had_its_turn(attempt, now_ms)),
             key=lambda attempt: (attempt.started_ms, attempt.task_id),
         )
+        self.demand.forget_all_but(running, len(running))
         wanted = self.demand.open.total() - free_slots - len(asked)
         chosen = [attempt.task_id for attempt in candidates[: max(0, wanted)]]
-        behind = {gate: counts.total() for gate, counts in self.demand.behind.items()} if candidates else {}
-        for attempt in asked:
-            behind[gate_of(attempt.lane)] = behind.get(gate_of(attempt.lane), 0) - 1
-        for attempt in candidates[len(chosen) :]:
-            if behind.get(gate_of(attempt.lane), 0) > 0:
-                behind[gate_of(attempt.lane)] -= 1
-                chosen.append(attempt.task_id)
+        covered = Counter(gate_of(attempt.lane) for attempt in asked)
+        for lane, attempts in self.demand.claims(candidates[len(chosen) :]):
+            wanted = self.demand.lanes[lane].total()
+            served = min(wanted, covered[gate_of(lane)])
+            covered[gate_of(lane)] -= served
+            left = [attempt.task_id for attempt in attempts if attempt.task_id not in chosen]
+            chosen += left[: wanted - served]
         return chosen
+
+    def started(self, task: Waiting, by_age: bool) -> None:
+        """See `NobodyAsks.started`."""
+        self.demand.started(task.task_id)
+
+    def ended(self, task_id: str) -> None:
+        """See `NobodyAsks.ended`."""
+        self.demand.ended(task_id)
 
     def _has_had_its_turn(self, attempt: Running, now_ms: int) -> bool:
         return attempt.preemptible and not attempt.asked and now_ms - attempt.started_ms >= self._slice_ms
@@ -133,37 +177,42 @@ class Preemption(NobodyAsks):
 
     def started(self, task: Waiting, by_age: bool) -> None:
         """See `NobodyAsks.started`."""
+        self.demand.started(task.task_id)
         if by_age:
             self._by_age.add(task.task_id)
 
     def ended(self, task_id: str) -> None:
         """See `NobodyAsks.ended`."""
+        self.demand.ended(task_id)
         self._by_age.discard(task_id)
 
     def victims(self, running: Iterable[Running], free_slots: int, now_ms: int) -> list[str]:
         """See `Strategy.victims`."""
         running = list(running)
+        self.demand.forget_all_but(running, len(running))
         if len(self._by_age) > 2 * len(running) + STALE_MAX:
             # Whose end nobody told; what is about to start is not among `running` yet, and keeps its mark.
             self._by_age.intersection_update(attempt.task_id for attempt in running)
         asked = [attempt for attempt in running if attempt.asked]
+        # The best victim is the last one, so that taking it leaves the others in place.
         candidates = sorted(
-            (attempt for attempt in running if attempt.preemptible and not attempt.asked),
+            (attempt for attempt in running if self._may_be_asked(attempt)),
             key=lambda attempt: (-attempt.priority, attempt.started_ms, attempt.task_id),
         )
-        # The best victim is the last one, so that taking it leaves the others in place.
-        candidates = [attempt for attempt in candidates if attempt.task_id not in self._by_age]
-        chosen = _claim(candidates, self.demand.open, free_slots + len(asked))
-        for gate in dict.fromkeys(gate_of(attempt.lane) for attempt in candidates):
-            if (claims := self.demand.behind.get(gate)) is not None:
-                same = [attempt for attempt in candidates if gate_of(attempt.lane) == gate]
-                covered = sum(1 for attempt in asked if gate_of(attempt.lane) == gate)
-                chosen += _claim([attempt for attempt in same if attempt.task_id not in chosen], claims, covered)
+        chosen, _ = _claim(candidates, self.demand.open, free_slots + len(asked))
+        covered = Counter(gate_of(attempt.lane) for attempt in asked)
+        for lane, attempts in self.demand.claims(candidates):
+            left = [attempt for attempt in attempts if attempt.task_id not in chosen]
+            taken, covered[gate_of(lane)] = _claim(left, self.demand.lanes[lane], covered[gate_of(lane)])
+            chosen += taken
         return chosen
 
+    def _may_be_asked(self, attempt: Running) -> bool:
+        return attempt.preemptible and not attempt.asked and attempt.task_id not in self._by_age
 
-def _claim(candidates: list[Running], claims: Counter[int], covered: int) -> list[str]:
-    """Victims for the claims, highest first, after those that are covered already."""
+
+def _claim(candidates: list[Running], claims: Counter[int], covered: int) -> tuple[list[str], int]:
+    """Victims for the claims, highest first, after those that are covered already; and how much of that is left."""
     candidates = list(candidates)
     chosen: list[str] = []
     for priority in sorted(claims, reverse=True):
@@ -171,6 +220,6 @@ def _claim(candidates: list[Running], claims: Counter[int], covered: int) -> lis
         covered -= served
         for _ in range(claims[priority] - served):
             if not candidates or candidates[-1].priority >= priority:
-                return chosen
+                return chosen, covered
             chosen.append(candidates.pop().task_id)
-    return chosen
+    return chosen, covered

@@ -1,9 +1,11 @@
 """Who is asked to make room."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.strategies.strategy import Running, Strategy, Usage
+from domain.strategies.strategy import Running, Strategy, Usage, Waiting
 from tests.support.strategies import anything, lane, running, strategy_of, waiting
 
 
@@ -72,6 +74,48 @@ def test_who_waits_behind_a_closed_gate_asks_only_those_that_may_open_it() -> No
     assert strategy.victims([elsewhere], 0, 0) == ["t-0"]
     strategy.discard("t-9")
     assert strategy.victims([elsewhere, on_its_model], 0, 0) == []
+
+
+def test_a_task_is_not_stopped_again_for_one_that_its_slot_did_not_help() -> None:
+    """The waiting task is on the same model, but what keeps it is a limit of its tenant."""
+    strategy = strategy_of("preemptive")
+    low, high = waiting(0, 1, lane=lane(1, tenant="low")), waiting(1, 3, lane=lane(1, tenant="high"))
+
+    def admits(task: Waiting) -> bool:
+        return task.lane.tenant == "low"
+
+    strategy.push(low, 0)
+    assert strategy.pop(0, admits) == low
+    strategy.push(high, 1)
+    assert strategy.pop(1, admits) is None
+    attempt = running(0, 1, lane=low.lane)
+    assert strategy.victims([attempt], 0, 1) == ["t-0"]
+    strategy.ended(low, Usage(seconds=1.0, complete=False))
+    strategy.reopen(high.lane)
+    strategy.push(low, 2)
+    assert strategy.pop(2, admits) == low
+    assert strategy.victims([attempt], 0, 3) == []
+
+
+def test_turns_alternate_on_a_model_that_takes_one_task_at_a_time() -> None:
+    strategy = strategy_of("round_robin", time_slice_seconds=10.0)
+    busy: list[Waiting] = []
+    turns_had: list[str] = []
+    for number in range(2):
+        strategy.push(waiting(number, lane=lane(1, tenant=f"tenant-{number}")), 0)
+    for turn in range(6):
+        now_ms = 10_000 * turn
+        while (task := strategy.pop(now_ms, lambda task: not busy)) is not None:
+            busy.append(task)
+            turns_had.append(task.task_id)
+        attempt = running(int(busy[0].task_id[2:]), lane=busy[0].lane, started_ms=now_ms)
+        assert strategy.victims([attempt], 1, now_ms + 10_000) == [attempt.task_id]
+        ended = busy.pop()
+        strategy.ended(ended, Usage(seconds=10.0, complete=False))
+        strategy.push(replace(ended, queued_ms=now_ms + 10_000), now_ms + 10_000)
+        for number in range(2):
+            strategy.reopen(lane(1, tenant=f"tenant-{number}"))
+    assert turns_had == ["t-0", "t-1"] * 3
 
 
 def test_what_ageing_started_is_not_stopped_again() -> None:
