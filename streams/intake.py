@@ -28,12 +28,12 @@ from domain import holds
 from domain.catalogue import Catalogue
 from domain.configuration import Configuration
 from domain.submission import SubmissionDefaults
-from schemas.codec import UndecodableRecord, decode, encode
-from schemas.commands import TASK_COMMANDS
+from schemas.codec import encode
 from schemas.events import TaskSubmitted
-from streams import dead_letters, header_names, held_work, history, intake_records, topics
+from streams import dead_letters, header_names, held_work, intake_records, topics
 from streams.admission import Admission
 from streams.dead_letters import Origin
+from streams.hearing import hear_commands
 from streams.held_work import HeldWork
 from streams.intake_records import Unacceptable
 from streams.leading import take_turns
@@ -104,7 +104,7 @@ async def run_intake(config: IntakeConfig, stop: asyncio.Event) -> None:
         heard = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(registry.run()), group.create_task(config.endings(waiting.ended))]
-            group.create_task(_hear_commands(config.bootstrap_servers, waiting, heard, stop))
+            group.create_task(hear_commands(config.bootstrap_servers, waiting.ask, heard, stop))
             group.create_task(take_turns([waiting, clock], stop, lambda: intake.leads() and heard.is_set()))
             await intake.run(stop)
             for task in beside:
@@ -293,26 +293,3 @@ class Intake:
 
 def _origin(record: ConsumerRecord) -> Origin:
     return Origin(record.topic, record.partition, record.offset)
-
-
-async def _hear_commands(bootstrap_servers: str, waiting: HeldWork, heard: asyncio.Event, stop: asyncio.Event) -> None:
-    """Tell held work of every command that the log still keeps: one may have come while this process was away."""
-    async with history.reader(bootstrap_servers, [topics.COMMANDS]) as consumer:
-        await consumer.seek_to_beginning()
-        async for records in history.read_to_end(consumer, lambda: not stop.is_set()):
-            _hear(records, waiting)
-        heard.set()
-        while not stop.is_set():
-            for records in (await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS)).values():
-                _hear(records, waiting)
-
-
-def _hear(records: Iterable[ConsumerRecord], waiting: HeldWork) -> None:
-    for record in records:
-        try:
-            command = decode(record.value or b"")
-        except UndecodableRecord as error:
-            logger.warning("action=skip origin=%s: %s", _origin(record), error)
-            continue
-        if isinstance(command, TASK_COMMANDS):
-            waiting.ask(command)
