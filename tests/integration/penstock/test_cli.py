@@ -47,6 +47,7 @@ def test_help_names_every_command_that_scripts_rely_on(tmp_path: Path) -> None:
         "replay",
         "doctor",
     } <= words
+    assert {"why", "priority", "strategy", "pause", "drain", "resume", "limits", "weight", "models"} <= words
     assert {"kafka", "postgres", "prepare", "api", "agents", "projector", "intake"} <= words
 
 
