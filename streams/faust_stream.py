@@ -17,7 +17,7 @@ import faust
 from faust.types import TP, EventT
 
 from streams import header_names
-from streams.assignor import ShardAssignor
+from streams.assignor import assignor_of
 from streams.faust_commits import consumer_of
 from streams.session import Session
 from streams.shard_stream import POLL_RECORDS_MAX, GroupMembership, Ownership, ShardOwner, ShardRecord
@@ -115,7 +115,7 @@ def _make_app(membership: GroupMembership, folder: str) -> faust.App:
     return faust.App(
         membership.group,
         broker=[f"kafka://{server}" for server in membership.bootstrap_servers.split(",")],
-        PartitionAssignor=ShardAssignor,
+        PartitionAssignor=assignor_of(membership.shards),
         datadir=folder,
         autodiscover=False,
         web_enabled=False,

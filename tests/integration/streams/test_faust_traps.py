@@ -16,13 +16,14 @@ from typing import Any
 import faust
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.cluster import ClusterMetadata
 from faust.assignor.client_assignment import CopartitionedAssignment
 from faust.assignor.copartitioned_assignor import CopartitionedAssignor
 from faust.assignor.partition_assignor import PartitionAssignor
 from faust.types import TP
 
 from agents.frontier import AckFrontier
-from streams.assignor import ShardAssignor
+from streams.assignor import ShardAssignor, assignor_of
 from streams.faust_stream import FaustShardStream
 from streams.shard_stream import GroupMembership, Ownership, ShardRecord
 from tests.support.memory_worker import until
@@ -190,6 +191,19 @@ async def test_a_third_worker_and_torn_shards() -> None:
     app = faust.App("never-started", broker="kafka://127.0.0.1:1", store="memory://")
     assert shares(PartitionAssignor(app, app.conf.table_standby_replicas).replicas) == [0, 2, 2]
     assert shares(ShardAssignor(app, app.conf.table_standby_replicas).replicas) == [1, 1, 2]
+
+
+async def test_a_leader_that_does_not_know_the_topics() -> None:
+    """As after a restart of the broker: Faust's gives nobody anything, and nothing makes the group think again."""
+    app = faust.App("never-started-either", broker="kafka://127.0.0.1:1", store="memory://")
+
+    def shares(assignor: Any) -> list[int]:
+        members = {name: assignor.metadata({"a", "b", "c"}) for name in ("first", "second")}
+        assigned = assignor.assign(ClusterMetadata(), members)
+        return [len(partitions) for one in assigned.values() for _, partitions in one.assignment]
+
+    assert shares(PartitionAssignor(app)) == []
+    assert shares(assignor_of(4)(app)) == [2] * 6
 
 
 @pytest.mark.slow
