@@ -70,16 +70,18 @@ async def test_a_high_task_behind_two_thousand_low_ones_starts_next(scene: Scene
         before = scene.count(TaskStatus.COMPLETED, low)
         (high,) = await scene.submit(name="high", priority=3)
         await scene.until_all(TaskStatus.COMPLETED, [high], seconds=30)
-        accepted, started = scene.submissions[high].occurred_at, scene.states[high].started_at
-        assert started is not None
+        (start,) = [fact for fact in scene.facts[high] if isinstance(fact, events.TaskStarted)]
+        # How long the broker and a busy machine take to bring the record is not the dispatcher's doing.
+        entered, started = start.entered_at, start.occurred_at
+        assert entered is not None
         between = [
             fact
             for task_id in low
             for fact in scene.facts[task_id]
-            if isinstance(fact, events.TaskStarted) and accepted <= fact.occurred_at < started
+            if isinstance(fact, events.TaskStarted) and entered <= fact.occurred_at < started
         ]
-        # Those that start while the record is on its way, and as many as there are slots.
-        assert len(between) <= 8
+        # As many as there are slots, and those of a look that had begun.
+        assert len(between) <= 4
         assert before < 1_900
 
 
