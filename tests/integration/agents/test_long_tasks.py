@@ -36,23 +36,23 @@ async def test_long_tasks_live_through_rebalances_and_hold_nothing_back(scene: S
         return scene.count(TaskStatus.RUNNING, tasks) == len(tasks)
 
     async with working(scene, slots=32, lag=LAG) as config:
-        await until(all_run, what="for all to run", seconds=60)
+        await until(all_run, what="for all to run", seconds=90)
         async with scene.worker(slots=32, lag=LAG) as second:
-            await until(lambda: restarted(scene, tasks), what="for the second worker's share", seconds=60)
-            await until(all_run, what="for all to run on two workers", seconds=60)
+            await until(lambda: restarted(scene, tasks), what="for the second worker's share", seconds=90)
+            await until(all_run, what="for all to run on two workers", seconds=90)
             kept = set(tasks) - restarted(scene, tasks)
             assert len(kept) > len(tasks) // 4
             await others_pass(scene, config, "first")
             second.terminate()
             assert await asyncio.wait_for(second.wait(), 30) == 0
-        await until(all_run, what="for all to run on the first worker again", seconds=60)
+        await until(all_run, what="for all to run on the first worker again", seconds=90)
         assert kept.isdisjoint(restarted(scene, tasks))
         async with scene.worker(slots=32, lag=LAG) as third:
-            await until(lambda: started_by(scene, third.pid), what="for the third worker's share", seconds=60)
-            await until(all_run, what="for all to run on two workers again", seconds=60)
+            await until(lambda: started_by(scene, third.pid), what="for the third worker's share", seconds=90)
+            await until(all_run, what="for all to run on two workers again", seconds=90)
             await others_pass(scene, config, "second")
             end.touch()
-            await scene.until_all(TaskStatus.COMPLETED, tasks, seconds=60)
+            await scene.until_all(TaskStatus.COMPLETED, tasks, seconds=90)
     assert {task: scene.types(task) for task in kept if scene.types(task) != ["started", "completed"]} == {}
     assert {scene.states[task].attempts_used for task in tasks} == {1}, "a shard that moves costs no attempt"
 
@@ -61,7 +61,7 @@ async def others_pass(scene: Scene, config: WorkerConfig, name: str) -> None:
     """What comes later ends, is committed, and a recovery would not begin at the long ones."""
     after = await scene.submit(40, name=f"after-{name}")
     long = scene.count(TaskStatus.RUNNING)
-    await scene.until_all(TaskStatus.COMPLETED, after, seconds=60)
+    await scene.until_all(TaskStatus.COMPLETED, after, seconds=90)
 
     async def only_the_long_ones_are_left() -> bool:
         return await scene.lag(config) <= long
@@ -70,8 +70,8 @@ async def others_pass(scene: Scene, config: WorkerConfig, name: str) -> None:
         backlog = await history.backlog(scene.kafka, config.group, partitions(config.membership))
         return backlog.oldest_ms is not None and time.time() - backlog.oldest_ms / 1000 < 10.0
 
-    await eventually(only_the_long_ones_are_left, seconds=60)
-    await eventually(a_recovery_begins_late, seconds=60)
+    await eventually(only_the_long_ones_are_left, seconds=90)
+    await eventually(a_recovery_begins_late, seconds=90)
 
 
 def restarted(scene: Scene, tasks: list[str]) -> set[str]:
@@ -97,7 +97,7 @@ async def test_a_worker_whose_bands_are_all_full_stays_and_drains_afterwards(
     patience = Patience(outside_group_seconds=3.0, unacknowledged_seconds=3.0, starved_seconds=1.0)
     blockers = await scene.submit(4, name="blocker", priority=3, until=str(end))
     async with working(scene, window_size=5, patience=patience) as config:
-        await until(lambda: scene.count(TaskStatus.RUNNING, blockers) == 4, seconds=30)
+        await until(lambda: scene.count(TaskStatus.RUNNING, blockers) == 4, seconds=90)
         rest = [task for band in (1, 2, 3) for task in await scene.submit(400, name=f"rest-{band}", priority=band)]
         full_until = time.monotonic() + config.session_timeout_seconds + 4.0
         while time.monotonic() < full_until:
@@ -110,5 +110,5 @@ async def test_a_worker_whose_bands_are_all_full_stays_and_drains_afterwards(
         async def all_committed() -> bool:
             return await scene.lag(config) == 0
 
-        await eventually(all_committed, seconds=30)
+        await eventually(all_committed, seconds=90)
     assert {tuple(scene.types(task)) for task in scene.states} == {("started", "completed")}

@@ -39,19 +39,19 @@ async def test_a_stopped_worker_hands_back_and_its_successor_goes_on_at_once(sce
     """Orderly: no attempt is charged, and nobody waits for a session to run out."""
     (slow,) = await scene.submit(seconds=30.0, attempts_max=1)
     async with working(scene, drain_seconds=0.2):
-        await until(lambda: scene.states[slow].status is TaskStatus.RUNNING, seconds=30)
-    await until(lambda: scene.types(slow) == ["started", "released"], seconds=30)
+        await until(lambda: scene.states[slow].status is TaskStatus.RUNNING, seconds=90)
+    await until(lambda: scene.types(slow) == ["started", "released"], seconds=90)
     async with working(scene, drain_seconds=0.2):
-        await until(lambda: scene.types(slow)[2:3] == ["started"], seconds=30)
+        await until(lambda: scene.types(slow)[2:3] == ["started"], seconds=90)
     assert scene.states[slow].attempts_lost == 0
 
 
 async def test_a_running_task_is_cancelled(scene: Scene) -> None:
     (task,) = await scene.submit(seconds=60.0)
     async with working(scene):
-        await until(lambda: scene.states[task].status is TaskStatus.RUNNING, seconds=30)
+        await until(lambda: scene.states[task].status is TaskStatus.RUNNING, seconds=90)
         await scene.log.command(CancelTask(task_id=task, requested_at=datetime.now(UTC)))
-        await scene.until_all(TaskStatus.CANCELLED, seconds=30)
+        await scene.until_all(TaskStatus.CANCELLED, seconds=90)
     assert scene.types(task) == ["started", "cancel_requested", "cancelled"]
 
 
@@ -59,17 +59,17 @@ async def test_a_cancel_from_before_the_worker_counts(scene: Scene) -> None:
     (task,) = await scene.submit(name="dead", seconds=1.0)
     await scene.log.command(CancelTask(task_id=task, requested_at=datetime.now(UTC)))
     async with working(scene):
-        await until(lambda: scene.states[task].terminal, seconds=30)
+        await until(lambda: scene.states[task].terminal, seconds=90)
     assert scene.states[task].status is TaskStatus.CANCELLED
 
 
 async def test_a_high_task_behind_two_thousand_low_ones_starts_next(scene: Scene) -> None:
     low = await scene.submit(2_000, name="low", priority=1, seconds=0.05)
     async with working(scene, slots=2):
-        await until(lambda: scene.count(TaskStatus.COMPLETED, low) >= 20, seconds=30)
+        await until(lambda: scene.count(TaskStatus.COMPLETED, low) >= 20, seconds=90)
         before = scene.count(TaskStatus.COMPLETED, low)
         (high,) = await scene.submit(name="high", priority=3)
-        await scene.until_all(TaskStatus.COMPLETED, [high], seconds=30)
+        await scene.until_all(TaskStatus.COMPLETED, [high], seconds=90)
         (start,) = [fact for fact in scene.facts[high] if isinstance(fact, events.TaskStarted)]
         # How long the broker and a busy machine take to bring the record is not the dispatcher's doing.
         entered, started = start.entered_at, start.occurred_at
@@ -89,7 +89,7 @@ async def test_a_retry_far_off_does_not_hold_back_the_committed_offset(scene: Sc
     (late,) = await scene.submit(name="late", then="later")
     lag = {"trailing_seconds_max": 0.5, "check_seconds": 0.2}
     async with working(scene, lag=lag) as config:
-        await until(lambda: scene.states[late].status is TaskStatus.RETRY_SCHEDULED, seconds=30)
+        await until(lambda: scene.states[late].status is TaskStatus.RETRY_SCHEDULED, seconds=90)
         await scene.submit(40, name="after")
         await scene.until_all(TaskStatus.COMPLETED, [task for task in scene.states if task != late])
 
@@ -100,9 +100,9 @@ async def test_a_retry_far_off_does_not_hold_back_the_committed_offset(scene: Sc
     state = scene.states[late]
     async with working(scene):
         (other,) = await scene.submit(name="other")
-        await scene.until_all(TaskStatus.COMPLETED, [other], seconds=30)
+        await scene.until_all(TaskStatus.COMPLETED, [other], seconds=90)
         await scene.log.command(CancelTask(task_id=late, requested_at=datetime.now(UTC)))
-        await scene.until_all(TaskStatus.CANCELLED, [late], seconds=30)
+        await scene.until_all(TaskStatus.CANCELLED, [late], seconds=90)
     assert scene.types(late) == ["started", "retry_scheduled", "cancelled"]
     assert state.due_at is not None
 
@@ -110,7 +110,7 @@ async def test_a_retry_far_off_does_not_hold_back_the_committed_offset(scene: Sc
 async def test_a_killed_worker_loses_nothing(scene: Scene) -> None:
     await scene.submit(300, seconds=0.03)
     async with scene.worker() as first:
-        await until(lambda: scene.count(TaskStatus.COMPLETED) >= 60, seconds=30)
+        await until(lambda: scene.count(TaskStatus.COMPLETED) >= 60, seconds=90)
         first.kill()
         await first.wait()
         assert scene.count(TaskStatus.COMPLETED) < 300
@@ -144,9 +144,9 @@ async def test_a_task_that_kills_its_worker_ends_failed_and_its_neighbours_compl
 async def test_workers_join_and_leave_under_load(scene: Scene) -> None:
     await scene.submit(800, seconds=0.15, attempts_max=20)
     async with scene.worker() as first:
-        await until(lambda: scene.count(TaskStatus.COMPLETED) >= 40, seconds=30)
+        await until(lambda: scene.count(TaskStatus.COMPLETED) >= 40, seconds=90)
         async with scene.worker():
-            await until(lambda: pids(scene) >= 2, seconds=30)
+            await until(lambda: pids(scene) >= 2, seconds=90)
             first.send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(first.wait(), 15) == 0
             async with scene.worker():
@@ -163,7 +163,7 @@ async def test_a_frozen_worker_changes_nothing_when_it_wakes(scene: Scene) -> No
     """Its session has run out, another worker has taken over, and it still holds a running task and its result."""
     tasks = await scene.submit(3, seconds=4.0)
     async with scene.worker() as zombie:
-        await until(lambda: scene.count(TaskStatus.RUNNING) == 3, seconds=30)
+        await until(lambda: scene.count(TaskStatus.RUNNING) == 3, seconds=90)
         zombie.send_signal(signal.SIGSTOP)
         async with scene.worker():
             await until(lambda: any(scene.types(task).count("started") == 2 for task in tasks), seconds=40)

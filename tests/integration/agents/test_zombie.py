@@ -27,10 +27,10 @@ async def test_a_zombie_starts_nothing_that_its_successor_owns(scene: Scene, tmp
     ledger = tmp_path / "ledger"
     tasks = await scene.submit(160, seconds=0.5, ledger=str(ledger), attempts_max=20)
     async with scene.worker() as zombie:
-        await until(lambda: scene.count(TaskStatus.COMPLETED) >= 8, what="for the first ends", seconds=60)
+        await until(lambda: scene.count(TaskStatus.COMPLETED) >= 8, what="for the first ends", seconds=90)
         zombie.send_signal(signal.SIGSTOP)
         async with scene.worker() as successor:
-            await until(lambda: len(starts_of(scene, successor.pid)) >= 4, what="for the successor", seconds=60)
+            await until(lambda: len(starts_of(scene, successor.pid)) >= 4, what="for the successor", seconds=90)
             fence = min(fact.epoch for fact in starts_of(scene, successor.pid))
             woke, woke_at = time.monotonic(), datetime.now(UTC)
             zombie.send_signal(signal.SIGCONT)
