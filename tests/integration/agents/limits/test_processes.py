@@ -16,7 +16,7 @@ import pytest
 from projections.database import connect
 from projections.migrate import migrate
 
-pytestmark = pytest.mark.external_service
+pytestmark = [pytest.mark.external_service, pytest.mark.slow]
 
 LIMIT = 3
 LEASE_SECONDS = 3.0
