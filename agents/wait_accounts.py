@@ -91,7 +91,8 @@ def _before_the_record(entry: Entry, ms: float) -> str:
     if STATE_HEADER not in entry.record.headers:
         return waits.HELD if ms > APPEND_MS_MAX else waits.DELIVERY
     if entry.state.status is TaskStatus.HELD:
-        return waits.PAUSED
+        # Owners hold what is paused; all else is held before it has an owner.
+        return waits.PAUSED if entry.state.epoch else waits.HELD
     # A copy, of which only the owner before knew what it waited for.
     return waits.RECOVERY if ms > APPEND_MS_MAX else waits.DELIVERY
 

@@ -1,5 +1,6 @@
 """Pauses and offline models: nothing of them starts, and what waits leaves the window."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from domain.configuration import Configuration, Pause
 from domain.retry import RetryPolicy
 from domain.states import TaskStatus
 from domain.task import TaskState, fold
+from domain.waits import PAUSED
 from schemas import events
 from schemas.codec import decode
 from schemas.events import TaskSubmitted
@@ -102,14 +104,17 @@ async def test_a_task_is_held_again_and_again_and_runs_once() -> None:
     async with worker(world) as w:
         await world.group.rebalance({w.stream: ALL})
         w.configure(**pause("class", CLASS))
-        await world.submit("t")
+        await world.submit("t", occurred_at=datetime.now(UTC))
         await until(lambda: world.lag == 0)
         await release(world, "t")
         await until(lambda: world.lag == 0)
         w.configure()
+        await asyncio.sleep(0.05)
         await release(world, "t")
         await until(lambda: world.lag == 0)
     assert world.log.types("t") == ["held", "held", "started", "completed"]
+    (start,) = [fact for fact in world.log.facts("t") if isinstance(fact, events.TaskStarted)]
+    assert start.waited_ms[PAUSED] >= 40
 
 
 @pytest.mark.parametrize("same_worker", [True, False])
