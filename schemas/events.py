@@ -87,7 +87,7 @@ class TaskSubmitted(Fact):
     run_at: datetime | None = None
     metadata: str = "{}"
     callback_url: str | None = None
-    #: The door it came through: `http`, `intake`.
+    #: The door it came through: `http`, `intake`, `schedule`.
     source: str = "http"
     #: W3C trace context of the submitter.
     traceparent: str | None = None
@@ -97,7 +97,7 @@ class TaskSubmitted(Fact):
     estimated_seconds: float | None = None
     #: Ids of the tasks that must have ended first.
     depends_on: tuple[str, ...] = ()
-    #: What becomes of it when one of those does not complete: `fail` or `continue`.
+    #: What becomes of it when one of those does not complete: `fail`, `continue`, or `fail_fast` in a workflow.
     on_dependency_failure: str = "fail"
     #: The workflow that it is a step of.
     workflow_id: str | None = None
@@ -122,7 +122,7 @@ class TaskHeld(Fact):
 
     TYPE: ClassVar[str] = "task.held"
 
-    #: What it waits for: `run_at`.
+    #: What it waits for, such as `run_at` or `paused: class llm`; see docs/held-work.md.
     reason: str
     #: The moment it may go on, where that is known.
     until: datetime | None = None
