@@ -68,8 +68,9 @@ class HeldWork:
         self._wishes = Wishes()
         #: Unknown until the registry has been read: then nothing that was paused goes on.
         self._configuration: Configuration | None = None
-        #: Released or ended here, and still shown as held: the projector has not caught up. By class.
-        self._settled: dict[Run, str | None] = {}
+        #: Released or ended here, and still shown as held: the projector has not caught up. Class, and the version that
+        #: each was held in.
+        self._settled: dict[Run, tuple[str | None, tuple[int, int, int]]] = {}
         self._released: Counter[str | None] = Counter()
         #: Where facts written here have led, until the projector shows it.
         self._states: dict[Run, TaskState] = {}
@@ -134,8 +135,13 @@ class HeldWork:
         if not asked:
             return
         shown = {(task.task_id, task.run): task for task in await self._tasks.held(asked)}
-        self._settled = {run: name for run, name in self._settled.items() if run in shown}
-        self._released = Counter(self._settled.values())
+        # One that is held by a newer fact was held again since, perhaps before anybody saw it go.
+        self._settled = {
+            run: (name, version)
+            for run, (name, version) in self._settled.items()
+            if run in shown and shown[run].state.version <= version
+        }
+        self._released = Counter(name for name, _ in self._settled.values())
         self._states = {
             run: state
             for run, state in self._states.items()
@@ -203,13 +209,13 @@ class HeldWork:
         for run, state in after.items():
             self._states[run] = state
             if state.terminal:
-                self._settle(run, None)
+                self._settle(run, None, state)
 
     def _movable(self, task: HeldTask) -> bool:
         return not task.released and (task.task_id, task.run) not in self._settled
 
-    def _settle(self, run: Run, resource_class: str | None) -> None:
-        self._settled[run] = resource_class
+    def _settle(self, run: Run, resource_class: str | None, state: TaskState) -> None:
+        self._settled[run] = (resource_class, state.version)
         self._released[resource_class] += 1
         self._ready.pop(run, None)
 
@@ -264,7 +270,7 @@ class HeldWork:
     async def _go(self, going: Sequence[tuple[HeldTask, TaskSubmitted]], resource_class: str) -> None:
         await self._log.all_acknowledged([await self._append(task, submission) for task, submission in going])
         for task, _ in going:
-            self._settle((task.task_id, task.run), resource_class)
+            self._settle((task.task_id, task.run), resource_class, self._state(task))
 
     async def _append(self, task: HeldTask, submission: TaskSubmitted) -> asyncio.Future[Any]:
         """The submission itself, byte for byte where nothing was put into it: a repeat is then recognised by its id."""

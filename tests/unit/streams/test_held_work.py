@@ -14,7 +14,7 @@ from domain.task import TaskState, evolve
 from schemas.codec import encode
 from schemas.commands import CancelTask, ChangePriority
 from schemas.configuration import DispatchPaused, DispatchResumed, ModelDefined, ModelStatusSet
-from schemas.events import TaskCancelled, TaskPriorityChanged, TaskQueued, TaskSubmitted
+from schemas.events import TaskCancelled, TaskHeld, TaskPriorityChanged, TaskQueued, TaskSubmitted
 from schemas.models import ModelDefinition
 from streams import held_work, leading, topics, wishes
 from streams.admission import Admission
@@ -229,6 +229,26 @@ async def test_a_paused_task_goes_on_when_nothing_pauses_it_and_takes_its_attemp
     assert (topic, key) == ("tasks-cpu-normal", b"a")
     said = state_said(headers, task("a"))
     assert (said.version, said.attempt, said.attempts_used, said.status) == (state.version, 1, 1, TaskStatus.HELD)
+
+
+async def test_a_task_that_is_held_again_before_anybody_saw_it_go_is_released_again(
+    world: MemoryWorld, service: HeldWork
+) -> None:
+    """Found by the chaos suite: an outage of the broker lay between both holds, and the task waited for ever."""
+    hold(world, task("a"))
+    service.configure(apply(Configuration(), PAUSED))
+    await service.turn(SOON)
+    assert len(world.log.submissions) == 1
+    reason, submission = holds.paused("class", "cpu"), encode(task("a"))
+    world.happens(
+        TaskHeld(task_id="a", occurred_at=SOON, epoch=7, sequence=1, reason=reason, until=None, submission=submission)
+    )
+    await service.turn(SOON)
+    assert len(world.log.submissions) == 1
+    service.configure(apply(apply(Configuration(), PAUSED), RESUMED))
+    await service.turn(SOON)
+    await service.turn(SOON)
+    assert len(world.log.submissions) == 2
 
 
 async def test_a_task_of_an_offline_model_waits_until_it_is_back(world: MemoryWorld, service: HeldWork) -> None:
