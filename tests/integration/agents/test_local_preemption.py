@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from agents.context import AttemptPort, TaskContext
+from agents.handlers import generating
 from agents.handlers.registry import Registry
 from agents.handlers.settings import HandlerSettings, LlmSettings
 from agents.handlers.text_generation import TextGenerationPayload, text_generation
@@ -110,7 +111,11 @@ def result(scene: Scene, task_id: str) -> object:
     return json.loads(completed.result)
 
 
-async def test_texts_that_share_a_slot_are_what_they_are_alone(scene: Scene, tmp_path: Path) -> None:
+async def test_texts_that_share_a_slot_are_what_they_are_alone(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A fast machine writes the whole text before a part of it is usually worth a checkpoint.
+    monkeypatch.setattr(generating, "PACE", generating.Pace(least_seconds=0.0))
     path = str(write_tiny_gguf(tmp_path / "tiny.gguf"))
     model = ModelDefinition(name="tiny", path=path, resource_class=scene.resource_class, context_length=512)
     async with writing(scene, model, StrategyChoice("fifo")):
