@@ -145,9 +145,9 @@ class Intake:
             # Waiting out a long outage of the log must not look like a dead consumer.
             max_poll_interval_ms=2_000_000_000,
         )
-        await consumer.start()
-        self._consumer = consumer
         try:
+            await consumer.start()
+            self._consumer = consumer
             while not stop.is_set():
                 batches = await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=BATCH_RECORDS_MAX)
                 if await self._copied([record for records in batches.values() for record in records], stop):

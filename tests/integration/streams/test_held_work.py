@@ -6,7 +6,7 @@ import asyncio
 import gc
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -31,7 +31,18 @@ from streams.state_header import state_said
 from tests.support.doors import CATALOGUE, CLASSES, Doors, eventually, records
 from tests.support.hands import Hands, working
 
-pytestmark = pytest.mark.external_service
+pytestmark = [
+    pytest.mark.external_service,
+    # What is cut off in the middle of a connection leaves it to the garbage collector, sooner or later.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def left_to_the_garbage_collector() -> Iterator[None]:
+    """Collected here, and not in a test that has nothing to do with it."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
@@ -100,12 +111,8 @@ async def killed_at_each_step(doors: Doors, hands: Hands) -> AsyncIterator[None]
     finally:
         done.set()
         await living
-        # Here, and not in a test that has nothing to do with it.
-        gc.collect()
 
 
-# What is cut off in the middle of a connection leaves it to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_workflow_comes_to_its_end_whatever_becomes_of_intake(doors: Doors, kafka: str, tenant: str) -> None:
     """A chain of four and a fan of five; the process that moves it dies whenever it has moved something."""
     steps = {
