@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from api.ports import ReadModel, TaskRow
 from api.problems import OUTAGE_RETRY_SECONDS, READ_MODEL_UNAVAILABLE, TASK_NOT_FOUND, Problem
 from api.recent import RecentTasks
 from api.watermark import Watermark
+from domain.task import filled_in
 
 
 class Lookup:
@@ -48,7 +51,12 @@ class Lookup:
         accepted = self._recent.get(task_id)
         if accepted is None:
             return row
-        if row is not None and row.state.run >= accepted.state.run:
-            self._recent.forget(task_id)
-            return row
-        return accepted
+        if row is None or row.state.run < accepted.state.run:
+            return accepted
+        if row.state.submission is None and row.state.run == accepted.state.run:
+            # The projector has read what became of it before the record that says what it is.
+            assert accepted.state.submission is not None, "what was accepted has a submission"
+            state = filled_in(row.state, accepted.state.submission)
+            return replace(row, state=state, type=accepted.type, tenant=accepted.tenant)
+        self._recent.forget(task_id)
+        return row

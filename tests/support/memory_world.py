@@ -194,10 +194,11 @@ class MemoryReadModel:
         for topic, records in self.log.records.items():
             if topics_of_class(topic) or topic == topics.LIFECYCLE:
                 for event in records[self._offsets.get(topic, 0) :]:
-                    self._fold(event)
+                    self.fold(event)
                 self._offsets[topic] = len(records)
 
-    def _fold(self, event: TaskEvent) -> None:
+    def fold(self, event: TaskEvent) -> None:
+        """The read model has seen the event."""
         if isinstance(event, TaskRejected):
             self.rejected[event.task_id] = event
         state = self.states.get(event.task_id, TaskState(task_id=event.task_id))

@@ -89,6 +89,20 @@ async def test_what_was_accepted_here_is_never_missing(client: httpx.AsyncClient
     assert (await client.get(f"{PATH}/{task_id}/history")).status_code == 200
 
 
+async def test_an_end_that_is_read_before_its_submission_shows_the_whole_task(
+    client: httpx.AsyncClient, world: MemoryWorld
+) -> None:
+    """The two lie in topics without a common order."""
+    world.read_model.projecting = False
+    task_id = await submitted(client)
+    for event in completed(task_id):
+        world.read_model.fold(event)
+    task = (await client.get(f"{PATH}/{task_id}")).json()
+    assert (task["status"], task["type"], task["payload"]) == ("completed", "echo", {"text": "hello"})
+    world.read_model.projecting = True
+    assert (await client.get(f"{PATH}/{task_id}")).json() == task
+
+
 async def test_what_another_process_accepted_is_waited_for(world: MemoryWorld) -> None:
     world.read_model.projecting = False
     async with calling(create_app(world.deps)) as one, calling(create_app(world.deps)) as other:

@@ -28,6 +28,9 @@ from penstock.errors import RequestFailed, SettingsError
 from schemas.commands import CancelTask, ChangePriority
 from tests.support.memory_world import MemoryWorld
 
+#: The command line's client gives a time limit, which means nothing to an application in memory.
+pytestmark = pytest.mark.filterwarnings("ignore:You should not use the 'timeout' argument")
+
 Command = Callable[..., Result]
 
 
