@@ -31,7 +31,7 @@ from tests.support.memory_world import EchoPayload, OtherPayload
 #: Classes of their own, so that these tests and others do not disagree on partitions.
 CLASSES = ("doorcpu", "doorio")
 CATALOGUE = Catalogue([TaskType("echo", "doorcpu", EchoPayload), TaskType("fetch", "doorio", OtherPayload)])
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
