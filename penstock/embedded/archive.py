@@ -36,10 +36,11 @@ def write(jars_dir: Path) -> Path:
     path = kafka.archive_path(jars_dir)
     if path.exists():
         return path
+    # They make the folder too, where nothing has run yet.
+    class_path = os.pathsep.join(map(str, ensure_jars(jars_dir)))
     with tempfile.TemporaryDirectory(prefix="penstock-classes-", dir=jars_dir) as folder:
         classes, unfinished = Path(folder) / "classes", Path(folder) / "archive"
         _list_classes(Path(folder), jars_dir, classes)
-        class_path = os.pathsep.join(map(str, ensure_jars(jars_dir)))
         options = [f"-XX:SharedClassListFile={classes}", f"-XX:SharedArchiveFile={unfinished}", "-cp", class_path]
         _run([str(JAVA), *kafka.JVM_OPTIONS, "-Xshare:dump", "-Xlog:disable", *options])
         unfinished.rename(path)
