@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from domain.errors import TaskError
-
 #: Asked to slow down; `retry_after_seconds` says for how long, where the provider said so. HTTP 429.
 RATE_LIMITED: Final = "rate_limited"
 #: Answered that it cannot serve now, or broke off. HTTP 5xx, 408, 409, 425.
@@ -46,8 +44,3 @@ def another_may_help(code: str, retry_after_seconds: float | None) -> bool:
     if code == RATE_LIMITED:
         return (retry_after_seconds or 0.0) >= LONG_RATE_LIMIT_SECONDS
     return code in HEALED_ELSEWHERE
-
-
-def heals_elsewhere(error: TaskError) -> bool:
-    """As `another_may_help`, for the error itself."""
-    return another_may_help(error.code, error.retry_after_seconds)
