@@ -32,7 +32,7 @@ $(STAMP): requirements.lock requirements-bootstrap.lock pyproject.toml
 	$(call stage,packages of requirements.lock,$(UV_INSTALL) --no-deps --require-hashes -r $(VENV)/others.lock)
 	$(call stage,llama.cpp: compiled where this is the first time$(comma) about 2 minutes on 2 cores,CMAKE_ARGS="$(LLAMA_CMAKE_ARGS)" $(UV_INSTALL) --no-deps --require-hashes --config-settings-package llama-cpp-python:cmake.define.GGML_NATIVE=OFF -r $(VENV)/llama.lock)
 	$(call stage,Penstock itself,$(UV_INSTALL) --no-deps --editable .)
-	$(call stage,Kafka: its jars$(comma) and its classes as the JVM needs them$(comma) so that it starts in half the time,$(BIN)/python -m penstock.embedded.archive)
+	$(call stage,Kafka: its jars$(comma) and its classes as the JVM needs them$(comma) so that it starts sooner,$(BIN)/python -m penstock.embedded.archive)
 	@rm -f $(VENV)/.installed-*; touch $@
 
 comma := ,

@@ -1,4 +1,4 @@
-"""The broker's classes, read and checked once and kept as the JVM needs them: a start then takes half the time.
+"""The broker's classes, read and checked once and kept as the JVM needs them: a start then takes less time.
 
 `python -m penstock.embedded.archive`, which `make install` calls, runs a broker for a moment to see which classes it
 loads, and has the JVM write them into a file beside the jars. A JVM whose jars or version differ ignores the file.
