@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,6 +22,7 @@ from api.routing import resource
 from api.views import json_response
 from domain.configuration import Configuration
 from domain.errors import Flaw
+from domain.key_grants import Sent, sent_by_model, sent_by_provider
 from schemas.configuration import ModelDefined, ModelRemoved, ModelStatusSet, ProviderDefined, ProviderRemoved
 from schemas.models import ModelDefinition, ProviderDefinition
 
@@ -97,6 +101,9 @@ class ModelRoutes:
         name: str = request.path_params["name"]
         body = await json_body(request, self._settings.body_bytes_max)
         provider = model_views.provider_of(name, body)
+        models = [model for model in (await self._configuring.present()).models.values() if model.provider == name]
+        elsewhere = (replace(each, pointer="") for model in models for each in sent_by_model(model, provider))
+        self._check_keys(chain(sent_by_provider(provider), elsewhere))
         await self._configuring.make(
             partial(ProviderDefined, name=name, definition=provider.model_dump_json(exclude_defaults=True))
         )
@@ -121,10 +128,17 @@ class ModelRoutes:
             raise invalid(Flaw("/provider", f"there is no provider {model.provider!r}"))
         if model.resource_class not in self._settings.classes:
             raise invalid(Flaw("/resource_class", f"there is no class {model.resource_class!r}"))
+        self._check_keys(_sent(model, provider, now.providers.get(model.provider or "")))
         accounts = (
             [] if provider is None else [partial(ProviderDefined, name=provider.name, definition=_json(provider))]
         )
         return await self._configuring.make(*accounts, partial(ModelDefined, name=model.name, definition=_json(model)))
+
+    def _check_keys(self, sent: Iterable[Sent]) -> None:
+        """Say now what every task would fail of; it is the workers, by their own settings, that refuse."""
+        flaws = [Flaw(each.pointer, each.refusal) for each in self._settings.key_grants.refused(sent)]
+        if flaws:
+            raise invalid(*flaws)
 
     async def _model(self, request: Request) -> tuple[Configuration, ModelDefinition]:
         reference: str = request.path_params["model_id"]
@@ -140,6 +154,15 @@ class ModelRoutes:
         if name not in now.providers:
             raise Problem(NOT_FOUND, f"there is no provider {name!r}")
         return now, now.providers[name]
+
+
+def _sent(model: ModelDefinition, own: ProviderDefinition | None, named: ProviderDefinition | None) -> Iterator[Sent]:
+    """What a model would send where, with pointers into the request: it brings its own account, or names one."""
+    if own is not None:
+        return (replace(each, pointer=f"/config{each.pointer}") for each in sent_by_provider(own))
+    if model.replicas or named is None:
+        return (replace(each, pointer=f"/definition{each.pointer}") for each in sent_by_model(model, named))
+    return (replace(each, pointer="/definition/provider") for each in sent_by_provider(named))
 
 
 def _json(definition: ModelDefinition | ProviderDefinition) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from domain.catalogue import Catalogue
 from domain.configuration import Configuration
 from domain.dispatch_status import Dispatcher
+from domain.key_grants import WELL_KNOWN, KeyGrants
 from domain.line import Line, Within
 from domain.states import TaskStatus
 from domain.strategies.estimates import Kind
@@ -45,6 +47,8 @@ class ApiSettings:
     #: A projector that lags and has not moved for so long is stalled.
     stall_seconds_max: float = 10.0
     defaults: SubmissionDefaults = field(default_factory=SubmissionDefaults)
+    #: Which environment variables may be sent to which providers, as far as this process knows.
+    key_grants: KeyGrants = field(default_factory=partial(KeyGrants.of, WELL_KNOWN))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

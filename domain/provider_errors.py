@@ -20,6 +20,8 @@ QUOTA_EXHAUSTED: Final = "provider_quota_exhausted"
 MODEL_NOT_FOUND: Final = "model_not_found"
 #: The installation cannot use the provider as it is set up: a key's variable is not set.
 NOT_CONFIGURED: Final = "provider_not_configured"
+#: The settings do not let a key be sent to the provider's address.
+KEY_REFUSED: Final = "provider_key_refused"
 #: No instance of the model is well.
 NO_INSTANCE: Final = "model_unavailable"
 #: The request itself is wrong; no provider helps. HTTP 400, 422 and others.
@@ -32,7 +34,9 @@ ENGINE_DIED: Final = "engine_died"
 #: Failures of the provider, which count for its circuit breaker. To be asked to slow down is none.
 BREAKING: Final = frozenset({UNAVAILABLE, UNREACHABLE, TIMED_OUT, NO_INSTANCE})
 #: Failures that no further attempt on the same model heals, and another provider may.
-ELSEWHERE_ONLY: Final = frozenset({REFUSED, QUOTA_EXHAUSTED, MODEL_NOT_FOUND, NOT_CONFIGURED, CONTEXT_EXCEEDED})
+ELSEWHERE_ONLY: Final = frozenset(
+    {REFUSED, QUOTA_EXHAUSTED, MODEL_NOT_FOUND, NOT_CONFIGURED, KEY_REFUSED, CONTEXT_EXCEEDED}
+)
 #: Failures that another provider may heal at once.
 HEALED_ELSEWHERE: Final = BREAKING | ELSEWHERE_ONLY | {ENGINE_DIED}
 #: A rate limit that lasts longer is worth going elsewhere; a shorter one is waited for.

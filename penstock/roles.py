@@ -261,6 +261,7 @@ async def api(settings: Settings, stop: asyncio.Event) -> None:
             ready_classes=tuple(settings.started_classes),
             max_queue_size=settings.max_queue_size,
             defaults=defaults(settings),
+            key_grants=settings.key_grants,
         ),
         catalogue=registry(settings).catalogue(),
         first=settings.first_configuration,

@@ -20,9 +20,12 @@ from pydantic import (
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSource
 
 from agents.handlers.settings import DEMO_MODEL, HandlerSettings, HttpSettings, LlmSettings
+from domain import key_grants
 from domain.configuration import Configuration
+from domain.key_grants import KeyGrants
 from domain.limits.limit import Limit, Scope
 from domain.strategies.choice import StrategyChoice
 from penstock.errors import SettingsError
@@ -134,6 +137,8 @@ class Settings(BaseSettings):
     handlers: Annotated[list[str], NoDecode] = Field(default_factory=list)
     #: Where text comes from.
     llm: LlmSettings = LlmSettings()
+    #: Which environment variables may be sent to which providers, as keys; what you give is added to the built-in ones.
+    provider_keys: dict[str, tuple[str, ...]] = Field(default_factory=lambda: dict(key_grants.WELL_KNOWN))
     #: What the task type `api_request` may do.
     http: HttpSettings = HttpSettings()
     #: Bound on the memory of each engine process for Python functions, in bytes; unset means none.
@@ -164,6 +169,21 @@ class Settings(BaseSettings):
         if not isinstance(value, dict):
             return value
         return {**DEFAULT_CLASSES, **{name: _overlay(name, given) for name, given in value.items()}}
+
+    @field_validator("provider_keys", mode="before")
+    @classmethod
+    def _add_to_well_known(cls, value: object) -> object:
+        """As with classes; the environment's names of variables come in small letters, and its lists as `a,b`."""
+        if not isinstance(value, dict):
+            return value
+        given = {f"{name}".upper(): cls._split(addresses) for name, addresses in value.items()}
+        return {**key_grants.WELL_KNOWN, **given}
+
+    @field_validator("provider_keys")
+    @classmethod
+    def _addresses(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        KeyGrants.of(value)
+        return value
 
     @field_validator("classes")
     @classmethod
@@ -211,6 +231,15 @@ class Settings(BaseSettings):
         )
 
     @property
+    def key_grants(self) -> KeyGrants:
+        """What is granted as such, and what these settings themselves send: they are the operator's own."""
+        providers = {each.name: each for each in self.llm.providers}
+        sent = [each for provider in providers.values() for each in key_grants.sent_by_provider(provider)]
+        for model in self.llm.models:
+            sent += key_grants.sent_by_model(model, providers.get(model.provider or ""))
+        return KeyGrants.of(self.provider_keys).adding(sent)
+
+    @property
     def started_classes(self) -> list[str]:
         """The classes whose agents run here, in the order of the settings."""
         return [name for name in self.classes if not self.start_classes or name in self.start_classes]
@@ -228,6 +257,7 @@ class Settings(BaseSettings):
         return HandlerSettings(
             llm=llm,
             http=self.http,
+            key_grants=self.key_grants,
             files_dir=self.files_dir,
             artifacts_url=self.artifacts_url or (self.data_dir / "artifacts").as_uri(),
             engine_memory_bytes_max=self.engine_memory_bytes_max,
@@ -294,6 +324,10 @@ def load(config: Path | None = None, **flags: object) -> Settings:
         settings = Settings(**{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]  # flags are checked by the model itself
     except ValidationError as error:
         raise SettingsError(_explain(error), remedy="docs/settings.md lists every setting.") from error
+    except UnreadableSource as error:
+        raise SettingsError(
+            f"Settings cannot be used: {error}.", remedy="Maps are written as JSON in the environment."
+        ) from error
     unknown = set(settings.start_classes) - set(settings.classes)
     if unknown:
         raise SettingsError(

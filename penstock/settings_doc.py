@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from agents.handlers.settings import HttpSettings, LlmSettings
+from domain import key_grants
 from penstock.settings import DEFAULT_CLASSES, ClassSettings, Settings
 from schemas.models import RateLimits
 
@@ -32,6 +33,22 @@ underscores: `PENSTOCK_LLM__BASE_URL`, `PENSTOCK_CLASSES__CPU__SLOTS`. `PENSTOCK
 
 A secret may be a reference, `env:NAME`: it is then read from the environment variable NAME when it is used.
 """
+KEYS = f"""Which environment variables `env:NAME` of a provider may name, and which addresses they may be sent to.
+An address is `host`, `host:port`, or either with `http://` before it; `https` and its port are understood.
+`{key_grants.LOOPBACK}` is this machine, any port; `{key_grants.PROTOCOL}NAME` a plug-in that knows its address itself.
+What you give for a variable replaces what is built in for it; `[]` takes it away. `"{key_grants.ANY}"`, which counts
+beside a variable's own line, is every variable whose name ends in `_KEY` and has no word in it that speaks of something
+more precious, such as `SECRET`, `AWS` or `PENSTOCK`. Providers in these settings need no entry: their keys go where
+they say.
+
+```yaml
+provider_keys:
+  HOUSE_KEY: ["http://10.0.0.5:8000", "llm.example.com"]
+  "*": []   # also not to other processes of this machine
+```
+
+In the environment: `PENSTOCK_PROVIDER_KEYS__HOUSE_KEY=http://10.0.0.5:8000,llm.example.com`, or the whole as JSON.
+"""
 LIMITS = """What holds until it is changed in the running system; [limits.md](limits.md) says how exact that is.
 
 ```yaml
@@ -51,11 +68,19 @@ def render() -> str:
     built_in = ", ".join(f"`{name}` ({each.slots})" for name, each in DEFAULT_CLASSES.items())
     sections = [HEAD, "## General\n", _table(Settings, "", "PENSTOCK_")]
     sections += ["## llm\n", _table(LlmSettings, "llm.", "PENSTOCK_LLM__")]
+    sections += ["## provider_keys\n", KEYS, _granted()]
     sections += ["## http\n", _table(HttpSettings, "http.", "PENSTOCK_HTTP__")]
     sections += ["## classes\n", f"Each entry is one resource class. Built in, with their slots: {built_in}.\n"]
     sections += [_table(ClassSettings, "classes.NAME.", "PENSTOCK_CLASSES__NAME__")]
     sections += ["## limits\n", LIMITS, _table(RateLimits, "limits.SCOPE.NAME.", "PENSTOCK_LIMITS__SCOPE__NAME__")]
     return "\n".join(sections)
+
+
+def _granted() -> str:
+    rows = (
+        f"| `{name}` | {', '.join(f'`{each}`' for each in there)} |" for name, there in key_grants.WELL_KNOWN.items()
+    )
+    return "\n".join(("| built in | sent to |", "|---|---|", *rows)) + "\n"
 
 
 def _table(model: type[BaseModel], file_prefix: str, environment_prefix: str) -> str:
@@ -68,7 +93,7 @@ def _rows(model: type[BaseModel], file_prefix: str, environment_prefix: str) -> 
     yield "|---|---|---|---|"
     for name, field in model.model_fields.items():
         environment = f"`{environment_prefix}{name.upper()}`"
-        default = "see below" if name in NESTED else _default(name, field)
+        default = "see below" if name in NESTED or name == "provider_keys" else _default(name, field)
         yield f"| `{file_prefix}{name}` | {environment} | {default} | {meanings[name]} |"
 
 

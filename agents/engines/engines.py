@@ -17,7 +17,7 @@ class Engines:
         #: Runs Python functions in processes that can be killed; `processes_max` is the class's number of slots.
         self.pool = EnginePool(processes_max, modules=modules, memory_bytes_max=settings.engine_memory_bytes_max)
         #: Language models by name.
-        self.text_models = TextModels(settings.llm)
+        self.text_models = TextModels(settings.llm, settings.key_grants)
         self._llm = settings.llm
 
     async def warm_up(self, resource_class: str) -> None:

@@ -77,15 +77,21 @@ class OpenAIText:
         if self._client is None:
             # Importing takes a second; the event loop must not stand still for it.
             openai = await asyncio.to_thread(importlib.import_module, "openai")
+            timeout = openai.Timeout(self._silence_seconds_max, connect=CONNECT_SECONDS_MAX)
             self._client = openai.AsyncOpenAI(
                 base_url=self._base_url,
                 # The library insists on a key, even for endpoints that want none.
                 api_key=self._api_key or "none",
-                default_headers=self._headers,
-                timeout=openai.Timeout(self._silence_seconds_max, connect=CONNECT_SECONDS_MAX),
+                timeout=timeout,
                 # Attempts are counted, delayed and recorded by the scheduler.
                 max_retries=0,
+                # A redirect would take headers, which may hold keys, to an address that nobody allowed.
+                http_client=openai.DefaultAsyncHttpxClient(timeout=timeout, follow_redirects=False),
             )
+            # The library takes headers from OPENAI_CUSTOM_HEADERS, OPENAI_ORG_ID and OPENAI_PROJECT_ID too, and sends
+            # them to whatever address it is given.
+            self._client.organization = self._client.project = None
+            self._client._custom_headers = self._headers
         return self._client
 
     async def _request(self, client: AsyncOpenAI, request: TextRequest) -> Any:
@@ -146,6 +152,9 @@ def _refused(error: APIStatusError, now: datetime) -> TaskError:
             return TaskError(codes.UNAVAILABLE, words, retryable=True, retry_after_seconds=wait_seconds)
         case 402:
             return TaskError(codes.QUOTA_EXHAUSTED, words)
+        case _ if status < 400:
+            to = error.response.headers.get("location", "another address")
+            return TaskError(codes.NOT_CONFIGURED, f"HTTP {status}: it sends on to {to[:200]}; set base_url to that")
         case 401 | 403:
             return TaskError(codes.REFUSED, f"HTTP {status}: {words}; check the provider's api_key")
         case 404:

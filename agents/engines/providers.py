@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+
+from pydantic import HttpUrl
 
 from agents.engines.openai_text import OpenAIText
 from agents.engines.text import TextModel
 from domain import provider_errors as codes
 from domain.errors import TaskError
+from domain.key_grants import KeyGrants, Sent, destination, variable_of
 from schemas.models import ProviderDefinition
 
 ENTRY_POINT_GROUP = "penstock.providers"
@@ -26,10 +29,10 @@ class Connection:
     #: None: the plug-in knows where.
     base_url: str | None
     api_key: str | None
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(default_factory=dict)
     #: What the endpoint calls the model.
     model: str
-    silence_seconds_max: float
+    silence_seconds_max: float = 120.0
 
 
 #: Makes the port to one model. It connects at first need, raises TaskError with the codes of `domain.provider_errors`,
@@ -53,22 +56,26 @@ def connect(connection: Connection, protocol: str) -> TextModel:
 
 
 def connection_to(
-    provider: ProviderDefinition | None, model: str, *, base_url: str | None = None, api_key: str | None = None
+    provider: ProviderDefinition | None,
+    model: str,
+    grants: KeyGrants,
+    *,
+    base_url: HttpUrl | None = None,
+    api_key: str | None = None,
 ) -> Connection:
     """What is known of a provider; the address and the key of one instance win over the provider's.
 
     Raises:
-        TaskError: a variable that holds a secret is not set.
+        TaskError: a variable that holds a secret is not set, or may not be sent to that address.
     """
+    where = destination(provider, base_url)
     if provider is None:
-        return Connection(
-            base_url=base_url, api_key=_secret(api_key), headers={}, model=model, silence_seconds_max=120.0
-        )
-    headers = {name: _secret(value) or "" for name, value in provider.headers.items()}
+        return Connection(base_url=f"{base_url}", api_key=_secret(api_key, where, grants), model=model)
+    url = base_url or provider.base_url
     return Connection(
-        base_url=base_url or (str(provider.base_url) if provider.base_url is not None else None),
-        api_key=_secret(api_key or provider.api_key),
-        headers=headers,
+        base_url=None if url is None else f"{url}",
+        api_key=_secret(api_key or provider.api_key, where, grants),
+        headers={name: _secret(value, where, grants) or "" for name, value in provider.headers.items()},
         model=model,
         silence_seconds_max=provider.silence_seconds_max,
     )
@@ -85,11 +92,14 @@ def _openai(connection: Connection) -> TextModel:
     )
 
 
-def _secret(reference: str | None) -> str | None:
+def _secret(reference: str | None, where: str, grants: KeyGrants) -> str | None:
     """The value itself, read when it is used, so that it is stored nowhere."""
-    if reference is None or not reference.startswith("env:"):
+    name = variable_of(reference)
+    if name is None:
         return reference
-    name = reference.removeprefix("env:")
+    if not grants.allows(name, where):
+        # Asked before whether there is such a variable, which is nobody's business either.
+        raise TaskError(codes.KEY_REFUSED, Sent(name, where, "").refusal)
     if name not in os.environ:
         raise TaskError(codes.NOT_CONFIGURED, f"the environment variable {name}, which holds a key, is not set")
     return os.environ[name]

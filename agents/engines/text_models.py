@@ -17,6 +17,7 @@ from agents.engines.text import DeltaSink, Generation, TextModel, TextRequest
 from agents.handlers.settings import DEMO_MODEL, LlmSettings
 from domain import provider_errors as codes
 from domain.errors import TaskError
+from domain.key_grants import WELL_KNOWN, KeyGrants
 from schemas.models import AUTO, ModelDefinition, ProviderDefinition, Replica
 
 #: What a model or a provider must be opened anew for; all else, such as a price, may change under running attempts.
@@ -52,8 +53,9 @@ class _Open:
 class TextModels:
     """Models open at first need. For one event loop."""
 
-    def __init__(self, settings: LlmSettings) -> None:
+    def __init__(self, settings: LlmSettings, grants: KeyGrants | None = None) -> None:
         self._settings = settings
+        self._grants = KeyGrants.of(WELL_KNOWN) if grants is None else grants
         self._models: Mapping[str, ModelDefinition] = {model.name: model for model in settings.models}
         self._providers: Mapping[str, ProviderDefinition] = {each.name: each for each in settings.providers}
         self._open: dict[str, _Open] = {}
@@ -131,7 +133,7 @@ class TextModels:
             return (
                 self._instance(model, provider, Replica(path=model.path), 0).text
                 if model.path
-                else _remote(model, provider)
+                else self._remote(model, provider)
             )
         instances = {
             f"{model.name}#{number}": self._instance(model, provider, replica, number)
@@ -144,7 +146,7 @@ class TextModels:
     ) -> Instance:
         if replica.path is None:
             connection = connection_to(
-                provider, model.upstream_name, base_url=str(replica.base_url), api_key=replica.api_key
+                provider, model.upstream_name, self._grants, base_url=replica.base_url, api_key=replica.api_key
             )
             text = connect(connection, provider.protocol if provider else "openai")
             headers = {**connection.headers}
@@ -161,6 +163,10 @@ class TextModels:
         )
         local = LocalText(settings)
         return Instance(local, local_probe(local), replica.weight)
+
+    def _remote(self, model: ModelDefinition, provider: ProviderDefinition | None) -> TextModel:
+        assert provider is not None, "a model without files and replicas has a provider"
+        return connect(connection_to(provider, model.upstream_name, self._grants), provider.protocol)
 
 
 class _Named:
@@ -227,11 +233,6 @@ def make_text_model(settings: LlmSettings) -> TextModel:
 
 def _part(definition: BaseModel | None, names: set[str]) -> object:
     return None if definition is None else definition.model_dump(include=names)
-
-
-def _remote(model: ModelDefinition, provider: ProviderDefinition | None) -> TextModel:
-    assert provider is not None, "a model without files and replicas has a provider"
-    return connect(connection_to(provider, model.upstream_name), provider.protocol)
 
 
 def _is_demo(model: ModelDefinition) -> bool:

@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from domain.key_grants import WELL_KNOWN, KeyGrants
 from schemas.models import AUTO, ModelDefinition, ProviderDefinition
 
 #: `llm.model_path` with this value means the model of the extra `demo-models`.
@@ -114,6 +115,8 @@ class HandlerSettings(BaseModel):
 
     llm: LlmSettings = LlmSettings()
     http: HttpSettings = HttpSettings()
+    #: Which environment variables may be sent to which providers.
+    key_grants: KeyGrants = KeyGrants.of(WELL_KNOWN)
     #: The only folder from which tasks may name files; None: none.
     files_dir: Path | None = None
     #: An fsspec URL of the folder for large inputs and outputs, such as `file:///var/lib/penstock/artifacts`.

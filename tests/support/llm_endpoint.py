@@ -24,6 +24,8 @@ class Endpoint:
     hang: bool = False
     requests: list[Mapping[str, Any]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    #: The heads of those requests, as they came.
+    heads: list[str] = field(default_factory=list)
     #: Paths that were asked for by GET.
     probes: list[str] = field(default_factory=list)
     #: Hold each answer back until it is set.
@@ -47,6 +49,7 @@ class Endpoint:
             )
             self.requests.append(json.loads(await reader.readexactly(length)))
             self.paths.append(head.split(" ")[1])
+            self.heads.append(head)
             self.busy += 1
             self.busy_max = max(self.busy_max, self.busy)
             try:

@@ -341,6 +341,31 @@ class TestModels:
         await client.delete("/api/v1/models/k2")
         assert (await client.delete("/api/v1/providers/kimi")).json() == {"providers": []}
 
+    async def test_a_key_that_the_workers_would_not_send_is_refused_here_already(
+        self, client: httpx.AsyncClient, world: MemoryWorld
+    ) -> None:
+        account = {"base_url": "https://evil.example/v1", "api_key": "env:OPENAI_API_KEY", "headers": {"X": "env:HOME"}}
+        found = problem(await client.put("/api/v1/providers/p", json=account), 422, "invalid-request")
+        assert [each["pointer"] for each in found["errors"]] == ["/api_key", "/headers/X"]
+        for part in ("OPENAI_API_KEY", "https://evil.example", "provider_keys", "PENSTOCK_PROVIDER_KEYS"):
+            assert part in found["errors"][0]["detail"]
+        config = {"base_url": "https://evil.example/v1", "api_key": "env:OPENAI_API_KEY"}
+        refused = await client.post("/api/v1/models", json={"name": "m", "type": "custom", "config": config})
+        assert problem(refused, 422, "invalid-request")["errors"][0]["pointer"] == "/config/api_key"
+        assert not world.registry.changes
+
+    async def test_an_instance_elsewhere_gets_no_key_by_the_way_of_its_account(self, client: httpx.AsyncClient) -> None:
+        assert (await client.put("/api/v1/providers/kimi", json={"preset": "kimi"})).status_code == 200
+        away = {"replicas": [{"base_url": "https://evil.example/v1"}]}
+        refused = await client.post("/api/v1/models", json={"name": "m", "definition": {"provider": "kimi", **away}})
+        assert problem(refused, 422, "invalid-request")["errors"][0]["pointer"] == "/definition/replicas/0"
+        keyless = {"base_url": "https://kind.example/v1"}
+        assert (await client.put("/api/v1/providers/free", json=keyless)).status_code == 200
+        served = {"name": "m", "definition": {"provider": "free", **away}}
+        assert (await client.post("/api/v1/models", json=served)).status_code == 201
+        changed = await client.put("/api/v1/providers/free", json={"preset": "kimi"})
+        assert "https://evil.example" in problem(changed, 422, "invalid-request")["detail"]
+
     @pytest.mark.parametrize(
         ("body", "pointer"),
         [

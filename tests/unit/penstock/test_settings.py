@@ -116,3 +116,46 @@ def test_a_limit_of_no_known_scope_or_of_nothing_is_refused(tmp_path: Path, wron
 def test_a_lease_is_long_enough_to_be_renewed(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="limit_lease_seconds"):
         load(written(tmp_path, "limit_lease_seconds: 1\n"))
+
+
+def test_keys_are_granted_by_file_and_by_environment_beside_the_well_known_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grants = load(written(tmp_path, 'provider_keys: {HOUSE_KEY: ["http://10.0.0.5:8000"], "*": []}\n')).key_grants
+    assert grants.allows("HOUSE_KEY", "http://10.0.0.5:8000")
+    assert grants.allows("OPENAI_API_KEY", "https://api.openai.com")
+    assert not grants.allows("OPENAI_API_KEY", "http://127.0.0.1:1")
+    monkeypatch.setenv(CONFIG_ENV, "")
+    monkeypatch.setenv("PENSTOCK_PROVIDER_KEYS__HOUSE_KEY", "a.example, http://b.example")
+    monkeypatch.setenv("PENSTOCK_PROVIDER_KEYS__OPENAI_API_KEY", "proxy.example")
+    grants = load().key_grants
+    assert grants.allows("HOUSE_KEY", "https://a.example")
+    assert grants.allows("HOUSE_KEY", "http://b.example")
+    assert grants.allows("OPENAI_API_KEY", "https://proxy.example")
+    assert not grants.allows("OPENAI_API_KEY", "https://api.openai.com")
+
+
+def test_what_the_settings_themselves_send_is_granted_and_reaches_the_workers(tmp_path: Path) -> None:
+    llm = {
+        "providers": [{"name": "h", "base_url": "http://10.0.0.5:8000/v1", "api_key": "env:HOUSE_KEY"}],
+        "models": [
+            {"name": "m", "provider": "h"},
+            {"name": "n", "replicas": [{"base_url": "http://10.0.0.6/v1", "api_key": "env:TOKEN"}]},
+        ],
+    }
+    grants = load(written(tmp_path, json.dumps({"llm": llm}))).for_handlers().key_grants
+    assert grants.allows("HOUSE_KEY", "http://10.0.0.5:8000")
+    assert grants.allows("TOKEN", "http://10.0.0.6")
+    assert not grants.allows("HOUSE_KEY", "http://10.0.0.6")
+
+
+@pytest.mark.parametrize("wrong", ["https://a.example/v1", "a b", "user@a.example"])
+def test_a_key_is_granted_to_addresses_only(tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(SettingsError, match=r"provider_keys.*write host, host:port or http://host:port"):
+        load(written(tmp_path, f'provider_keys: {{A_KEY: ["{wrong}"]}}\n'))
+
+
+def test_a_map_in_the_environment_that_is_no_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENSTOCK_PROVIDER_KEYS", "HOUSE_KEY=a.example")
+    with pytest.raises(SettingsError, match='"provider_keys"'):
+        load()

@@ -49,6 +49,24 @@ async def test_a_chat_is_streamed_and_its_usage_reported() -> None:
     assert (asked["max_tokens"], asked["temperature"], asked["seed"], asked["stop"]) == (9, 0.5, 1, ["END"])
 
 
+async def test_a_redirect_is_not_followed_and_headers_of_the_environment_are_not_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Gateway: precious")
+    monkeypatch.setenv("OPENAI_ORG_ID", "precious")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "precious")
+    async with (
+        llm_endpoint() as elsewhere,
+        llm_endpoint(status=307, headers={"Location": f"{elsewhere.base_url}/chat/completions"}) as endpoint,
+    ):
+        with pytest.raises(TaskError, match="sends on to http://127") as caught:
+            await generate(endpoint, headers={"X-Key": "other-secret"})
+        assert (caught.value.code, caught.value.retryable) == ("provider_not_configured", False)
+        assert not elsewhere.requests
+        assert "x-key: other-secret" in endpoint.heads[0].lower()
+        assert "precious" not in endpoint.heads[0]
+
+
 async def test_a_prompt_goes_to_the_completion_protocol_and_a_named_model_wins() -> None:
     async with llm_endpoint() as endpoint:
         generation, _ = await generate(endpoint, TextRequest(prompt="Once", max_tokens=5, model="other-2"))
