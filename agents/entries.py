@@ -98,5 +98,5 @@ class Entry:
 
     @property
     def has_started(self) -> bool:
-        """Whether an attempt of this run ever began: what began in time does not expire."""
+        """Whether there was an attempt of this run."""
         return self.state.attempt > self.submission.attempts_before

@@ -36,11 +36,11 @@ class Lanes:
         return lane_of(model, provider, entry.submission.type, entry.submission.tenant, entry.suspect)
 
     def view_of(self, entry: Entry, now_ms: int) -> Waiting:
-        """The entry as strategies see it. A task that has started once keeps its deadline only while it is ahead."""
+        """The entry as strategies see it. A task that has begun keeps its deadline only while it is ahead."""
         submission = entry.submission
         accepted_ms, shard, offset = entry.place
         deadline_ms = None if submission.deadline_at is None else int(submission.deadline_at.timestamp() * 1000)
-        if deadline_ms is not None and deadline_ms <= now_ms and entry.has_started:
+        if deadline_ms is not None and deadline_ms <= now_ms and entry.state.begun:
             deadline_ms = None
         return Waiting(
             task_id=entry.task_id,

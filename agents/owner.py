@@ -30,7 +30,7 @@ from agents.remembered import Remembered
 from agents.wait_accounts import WaitAccounts
 from agents.window import Window
 from agents.wishes import Wishes
-from domain.decide import Fail, Lose, OwnerCommand, decide
+from domain.decide import Fail, Lose, OwnerCommand, Release, decide
 from domain.states import ACTIVE
 from domain.task import TaskState, evolve
 from schemas.codec import UndecodableRecord, decode
@@ -203,11 +203,12 @@ class Owner:
             self._wait(entry)
 
     def ended(self, entry: Entry, command: OwnerCommand) -> None:
-        """An attempt has ended so. Where it failed and there is another target, the task goes there."""
-        if isinstance(command, Fail) and entry.state.attempts_left:
+        """An attempt has ended so. Where it failed and there is another target, the task goes there at no cost."""
+        if isinstance(command, Fail):
             route = self._router.failed(entry.submission, entry.state, command)
             if route is not None:
-                self.commit(entry, replace(command, retryable=True), lambda: self.settle(entry))
+                given_up = Release(at=command.at, reason=command.detail, error_code=command.code)
+                self.commit(entry, given_up, lambda: self.settle(entry))
                 if entry.state.terminal:
                     return
                 self.departures.route(entry, route, int(_now_ms()))

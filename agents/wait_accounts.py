@@ -59,11 +59,12 @@ class WaitAccounts:
             entry.queued_ms = int(fact.occurred_at.timestamp() * 1000) if by_itself else 0
 
     def due(self, entry: Entry, at: datetime) -> None:
-        """A retry waited for until now, and stands in line from now on."""
+        """A retry, or what a provider has put off, waited for until now, and stands in line from now on."""
         entry.entered_at = at
         if entry.waiting_from is not None:
             waited = _ms(at - entry.waiting_from) - sum(entry.waited_before.values())
-            entry.waited_before = _sum(entry.waited_before, {waits.BACKOFF: max(0.0, waited)})
+            cause = waits.RATE_LIMIT if entry.state.status is TaskStatus.QUEUED else waits.BACKOFF
+            entry.waited_before = _sum(entry.waited_before, {cause: max(0.0, waited)})
 
     def in_lane(self, entry: Entry, lane: Lane, now_ms: float) -> None:
         """The entry waits for its turn in this lane from now on, whatever it waited in before."""

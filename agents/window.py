@@ -10,6 +10,7 @@ from datetime import datetime
 from agents.bands import BandBounds
 from agents.entries import Band, Entry
 from agents.wait_accounts import WaitAccounts
+from domain.states import TaskStatus
 from domain.strategies.strategy import Lane, Strategy, Usage, Waiting
 from streams.shard_stream import ShardRecord
 
@@ -69,7 +70,9 @@ class Window:
             due_at, task_id = heapq.heappop(self._delayed)
             entry = self._waiting.get(task_id)
             if entry is not None and entry.state.due_at == due_at:
-                entry.queued_ms = int(due_at.timestamp() * 1000)
+                if entry.state.status is not TaskStatus.QUEUED:
+                    # What was put off keeps its place in line.
+                    entry.queued_ms = int(due_at.timestamp() * 1000)
                 self._accounts.due(entry, at)
                 self._enqueue(entry, int(at.timestamp() * 1000))
 
@@ -81,7 +84,7 @@ class Window:
             entry = self._waiting.get(task_id)
             if entry is None or entry.submission.deadline_at != deadline_at:
                 continue
-            if not entry.has_started:
+            if not entry.state.begun:
                 found.append(entry)
             elif entry.mark is not None:
                 # It began in time and was interrupted: no strategy may count it as expired.

@@ -152,7 +152,7 @@ def task_view(row: TaskRow) -> TaskView:
         finished_at=state.finished_at,
         held_until=due if state.status is TaskStatus.HELD else None,
         held_for=row.hold_reason if state.status is TaskStatus.HELD else None,
-        retry_at=due if state.status is TaskStatus.RETRY_SCHEDULED else None,
+        retry_at=due if state.status in (TaskStatus.RETRY_SCHEDULED, TaskStatus.QUEUED) else None,
         **(_relations(submission) if submission else {}),
     )
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar, assert_never
 
 from domain.errors import IllegalTransition
+from domain.provider_errors import RATE_LIMITED
 from domain.retry import RetryPolicy
 from domain.states import ACTIVE, RETRYABLE, WAITING, TaskStatus
 from domain.task import TaskState
@@ -88,6 +89,8 @@ class Release(Command):
     """Hand the running attempt back, at no cost."""
 
     reason: str
+    #: By what it failed, where it goes on with another model.
+    error_code: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,8 +176,8 @@ def decide(command: OwnerCommand, state: TaskState) -> list[LifecycleEvent]:
             return _fail(state, command)
         case Yield(checkpoint=checkpoint):
             return _hand_back(state, command, events.TaskYielded, checkpoint=checkpoint)
-        case Release(reason=reason):
-            return _hand_back(state, command, events.TaskReleased, reason=reason)
+        case Release(reason=reason, error_code=code):
+            return _hand_back(state, command, events.TaskReleased, reason=reason, error_code=code)
         case Lose():
             return _lose(state, command)
         case Cancel(reason=reason):
@@ -258,11 +261,25 @@ def _fail(state: TaskState, command: Fail) -> list[LifecycleEvent]:
     error: dict[str, Any] = {"error_code": command.code, "error_detail": command.detail}
     if state.status in WAITING:
         return [_fact(events.TaskFailed, state, command, **error)]
+    if (due_at := _put_off_until(state, command)) is not None:
+        refused = {"reason": command.detail, "error_code": command.code, "due_at": due_at}
+        return _active(state, command, events.TaskReleased, **refused)
     if not (command.retryable and state.attempts_left):
         return _active(state, command, events.TaskFailed, **error)
     wait = command.policy.backoff_seconds(state.attempts_used, command.jitter, command.retry_after_seconds or 0.0)
     due_at = command.at + timedelta(seconds=wait)
     return _active(state, command, events.TaskRetryScheduled, due_at=due_at, **error)
+
+
+def _put_off_until(state: TaskState, command: Fail) -> datetime | None:
+    """Until when a provider's "not now" puts the task off, at no cost; None where it counts as any other failure."""
+    if command.code != RATE_LIMITED or not command.retryable:
+        return None
+    policy = command.policy
+    wait = policy.put_off_seconds(state.attempts_refused + 1, command.retry_after_seconds or 0.0)
+    due_at = command.at + timedelta(seconds=wait)
+    bound_at = (state.refused_since_at or command.at) + timedelta(seconds=policy.put_off_seconds_max)
+    return due_at if due_at <= bound_at else None
 
 
 def _hand_back(state: TaskState, command: Command, kind: type[F], **details: Any) -> list[LifecycleEvent]:

@@ -6,6 +6,8 @@ model, what closes its lane is what the workers said a moment ago, and times go 
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from domain import holds, waits
 from domain.explanation import Circumstances, Explanation, seconds_to, stopped, until_resumed, waited
 from domain.place import Place
@@ -102,10 +104,20 @@ def _in_line(about: Circumstances) -> Explanation:
         return Explanation(sentence=sentence, cause=waits.PAUSED)
     if not about.configuration.online(model):
         return Explanation(sentence=f"It waits until model {model} is online again.", cause=waits.PAUSED)
+    if about.state.due_at is not None and about.state.due_at > about.now:
+        return _put_off(about, about.state.due_at)
     if not about.dispatchers:
         sentence = f"It waits for a worker: none of class {submission.resource_class} is at work."
         return Explanation(sentence=sentence, cause=waits.RECOVERY)
     return Place(about, about.line).explanation()
+
+
+def _put_off(about: Circumstances, due_at: datetime) -> Explanation:
+    left = seconds_to(due_at, about.now)
+    until = f"{moment(due_at, about.now)}, in {duration(left)}"
+    why = f"since its provider refused attempt {about.state.attempt} with {_error(about.state)}"
+    sentence = f"It waits until {until}, {why}; that costs it no attempt."
+    return Explanation(sentence=sentence, cause=waits.RATE_LIMIT, estimate_seconds=left)
 
 
 def _class(about: Circumstances) -> str:

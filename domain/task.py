@@ -21,6 +21,7 @@ from typing import Any
 
 from domain.changed import changer
 from domain.errors import CorruptHistory
+from domain.provider_errors import RATE_LIMITED
 from domain.states import STATE_AFTER, TERMINAL, TRANSITIONS, TaskStatus
 from schemas import codec, events
 from schemas.events import LifecycleEvent, TaskEvent, TaskSubmitted
@@ -39,6 +40,10 @@ class TaskState:
     attempt: int = 0
     #: Attempts handed back by owner or handler, which do not count.
     attempts_returned: int = 0
+    #: Those of them that a provider refused: not one of these ever began.
+    attempts_refused: int = 0
+    #: When this run was first refused.
+    refused_since_at: datetime | None = None
     #: Attempts that died with their owner.
     attempts_lost: int = 0
     submission: TaskSubmitted | None = None
@@ -49,7 +54,7 @@ class TaskState:
     routing_key: str | None = None
     #: Models that it was routed to, in order: a chain of fallbacks never comes back to one.
     routed_to: tuple[str, ...] = ()
-    #: When a scheduled retry, or held work, may go on.
+    #: When a scheduled retry, a task that a provider refused, or held work, may go on.
     due_at: datetime | None = None
     #: What a handler left at its last checkpoint.
     checkpoint: str | None = None
@@ -77,6 +82,12 @@ class TaskState:
         """Attempts of this run that count against its budget."""
         before = self.submission.attempts_before if self.submission else 0
         return self.attempt - before - self.attempts_returned
+
+    @property
+    def begun(self) -> bool:
+        """Whether an attempt of this run got anywhere: one that a provider refused did not."""
+        before = self.submission.attempts_before if self.submission else 0
+        return self.attempt - self.attempts_refused > before
 
     @property
     def attempts_left(self) -> bool:
@@ -176,7 +187,7 @@ def _told(state: TaskState, fact: LifecycleEvent) -> dict[str, Any]:
         case events.TaskYielded(checkpoint=checkpoint):
             return {"queued_at": at, "attempts_returned": _returned(state, fact), "checkpoint": checkpoint}
         case events.TaskReleased():
-            return {"queued_at": at, "attempts_returned": _returned(state, fact)}
+            return {"queued_at": at, "attempts_returned": _returned(state, fact), **_refused(state, fact)}
         case events.TaskAttemptLost():
             return {"queued_at": at, "attempts_lost": state.attempts_lost + 1}
         case events.TaskRetryScheduled(due_at=due_at, error_code=code, error_detail=detail):
@@ -204,6 +215,17 @@ def _returned(state: TaskState, fact: LifecycleEvent) -> int:
     before = state.submission.attempts_before if state.submission else 0
     used = max(state.attempt, fact.attempt) - before - state.attempts_returned
     return state.attempts_returned + min(1, used)
+
+
+def _refused(state: TaskState, fact: events.TaskReleased) -> dict[str, Any]:
+    """What a release says of a failure that costs no attempt."""
+    if fact.error_code is None:
+        return {}
+    told = {"due_at": fact.due_at, "error_code": fact.error_code, "error_detail": fact.reason}
+    if fact.error_code != RATE_LIMITED:
+        return told
+    refused = state.attempts_refused + _returned(state, fact) - state.attempts_returned
+    return told | {"attempts_refused": refused, "refused_since_at": state.refused_since_at or fact.occurred_at}
 
 
 def _described(state: TaskState, fact: events.TaskHeld) -> TaskState:

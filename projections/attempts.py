@@ -106,7 +106,8 @@ def changes(before: Run | None, after: Run, fact: LifecycleEvent) -> Iterator[tu
     running = None if before is None else before.running_attempt
     if running is not None and (after.running_attempt is None or isinstance(fact, events.TaskStarted)):
         outcome = _OUTCOMES.get(fact.TYPE, Outcome.LOST)
-        code, detail = (state.error_code, state.error_detail) if outcome is Outcome.FAILED else (None, None)
+        failed = outcome is Outcome.FAILED or (isinstance(fact, events.TaskReleased) and fact.error_code is not None)
+        code, detail = (state.error_code, state.error_detail) if failed else (None, None)
         usage = plain_json(fact.usage) if isinstance(fact, events.TaskCompleted) and fact.usage else None
         closed = Closed(fact.occurred_at, outcome, storable(code), storable(detail), usage)
         yield (state.task_id, state.run, running), closed

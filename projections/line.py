@@ -15,7 +15,7 @@ from domain.states import TaskStatus
 from domain.strategies.estimates import UNKNOWN_SECONDS, Kind
 from projections.tasks import TASKS
 
-#: States of a task that stands in line; one that waits for a retry or is held comes back to it later.
+#: States of a task that stands in line, unless it was put off; what waits for a retry or is held comes back later.
 IN_LINE = (TaskStatus.SUBMITTED, TaskStatus.QUEUED)
 #: The line of a task that nothing but its turn keeps.
 EVERYBODY = Within()
@@ -46,6 +46,7 @@ async def line(
                 other,
                 other.c.latest
                 & other.c.status.in_(IN_LINE)
+                & func.coalesce(other.c.due_at <= func.now(), true())
                 & (other.c.resource_class == me.c.resource_class)
                 & (other.c.task_id != me.c.task_id)
                 & and_(true(), *_stands(other.c, within)),

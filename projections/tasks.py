@@ -60,7 +60,7 @@ TASKS = Table(
     Column("attempts_returned", BigInteger, nullable=False),
     Column("attempts_lost", BigInteger, nullable=False),
     Column("running_attempt", BigInteger, comment="the attempt that occupies a slot now"),
-    Column("due_at", TIME, comment="when a retry or held work may go on"),
+    Column("due_at", TIME, comment="when a retry, what a provider refused, or held work may go on"),
     Column("hold_reason", Text),
     Column("held_at", TIME, comment="when the log took the hold"),
     Column("appended_at", TIME, comment="when the log last took the submission on a class topic"),
@@ -89,6 +89,8 @@ TASKS = Table(
     Column("schedule_id", Text),
     Column("estimated_seconds", Double, comment="how long one attempt takes, as its sender says"),
     Column("changed_priority", SmallInteger, comment="given to it since its submission; null for none"),
+    Column("attempts_refused", BigInteger, nullable=False, comment="those returned because a provider refused them"),
+    Column("refused_since_at", TIME, comment="when a provider first refused the run"),
     PrimaryKeyConstraint("task_id", "run"),
 )
 _C = TASKS.c
@@ -158,6 +160,8 @@ def state_of(row: Mapping[Any, Any]) -> TaskState:
         attempt=row["attempt"],
         attempts_returned=row["attempts_returned"],
         attempts_lost=row["attempts_lost"],
+        attempts_refused=row["attempts_refused"],
+        refused_since_at=row["refused_since_at"],
         submission=submission,
         due_at=row["due_at"],
         checkpoint=row["checkpoint"],
@@ -233,6 +237,8 @@ def row_of(run: Run, *, latest: bool, with_submission: bool = True) -> tuple[Any
         list(map(storable, state.routed_to)) or None,
         *((None,) * 6 if submission is None else _relations(submission)),
         stored_priority(run.changed_priority),
+        state.attempts_refused,
+        state.refused_since_at,
     )
 
 

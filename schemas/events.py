@@ -161,11 +161,16 @@ class TaskYielded(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskReleased(Fact):
-    """An attempt was handed back in good order (shutdown, lost shard); it costs the task no attempt."""
+    """An attempt was handed back (shutdown, lost shard, refused by a provider); it costs the task no attempt."""
 
     TYPE: ClassVar[str] = "task.released"
+    VERSION: ClassVar[int] = 2
 
     reason: str
+    #: By what the attempt failed, where it did: what another model, or the same one later, may heal.
+    error_code: str | None = None
+    #: Not before this moment.
+    due_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

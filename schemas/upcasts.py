@@ -23,4 +23,5 @@ UPCASTS: Mapping[str, Upcast] = {
     "task-submitted.v1": _with_defaults("task-submitted.v2"),
     "task-started.v1": _with_defaults("task-started.v2"),
     "task-completed.v1": _with_defaults("task-completed.v2"),
+    "task-released.v1": _with_defaults("task-released.v2"),
 }

@@ -26,6 +26,8 @@ STATE_HEADER: Final = "penstock-state"
 
 #: What the record itself says, and what nobody needs while the task goes on.
 _NOT_CARRIED = {"task_id", "status", "submission", "result", "error_code", "error_detail"}
+#: Of its moments, those that decide how it goes on.
+_MOMENTS = ("due_at", "refused_since_at")
 _PLAIN_FIELDS = tuple(
     field.name for field in fields(TaskState) if field.name not in _NOT_CARRIED and not field.name.endswith("_at")
 )
@@ -38,7 +40,7 @@ def state_header(state: TaskState, waiting_from: datetime | None = None, copied_
     worker that will know its own copy again.
     """
     said: dict[str, Any] = {name: getattr(state, name) for name in _PLAIN_FIELDS}
-    said |= {"status": state.status, "due_at": _text(state.due_at)}
+    said |= {"status": state.status} | {name: _text(getattr(state, name)) for name in _MOMENTS}
     said |= {"waiting_from": _text(waiting_from), "copied_by": copied_by}
     return json.dumps(said, separators=(",", ":")).encode()
 
@@ -52,7 +54,8 @@ def state_said(headers: Mapping[str, bytes], submission: TaskSubmitted) -> TaskS
     said = json.loads(header)
     # A newer worker's header may say more than this version knows, and an older one's less.
     known: dict[str, Any] = {name: _frozen(said[name]) for name in _PLAIN_FIELDS if name in said}
-    return replace(state, status=TaskStatus(said["status"]), due_at=_moment(said, "due_at"), **known)
+    known |= {name: _moment(said, name) for name in _MOMENTS}
+    return replace(state, status=TaskStatus(said["status"]), **known)
 
 
 def waiting_from(headers: Mapping[str, bytes]) -> datetime | None:

@@ -176,6 +176,9 @@ def _follow(course: _Course, fact: TaskEvent) -> None:
             if (ended := _end(course, at_us)) is not None:
                 ended.yielded = True
             _wait_again(course, at_us, queued=True)
+        case events.TaskReleased(due_at=datetime() as due_at):
+            _end(course, at_us)
+            _wait_again(course, microseconds(due_at), queued=False)
         case events.TaskReleased() | events.TaskAttemptLost():
             _end(course, at_us)
             _wait_again(course, at_us, queued=False)

@@ -64,7 +64,10 @@ class Script:
         self._gates.setdefault(task_id, asyncio.Event()).set()
 
     async def step(self, payload: StepPayload, ctx: TaskContext) -> Mapping[str, object]:
-        """Waits for the test (`wait`), fails for good (`refuse`), fails for now (`fail`, `fail-once`), or returns."""
+        """Waits for the test (`wait`), fails for good (`refuse`), fails for now (`fail`, `fail-once`), or returns.
+
+        `slow-down`: is told to come back in 20 ms, until the test lets it go.
+        """
         self.started.append(ctx.task_id)
         self.running.add(ctx.task_id)
         self.running_max = max(self.running_max, len(self.running))
@@ -78,6 +81,8 @@ class Script:
                     raise TaskError("busy", "later", retryable=True)
                 case "fail-once" if self.started.count(ctx.task_id) == 1:
                     raise TaskError("busy", "later", retryable=True)
+                case "slow-down" if not self._gates.setdefault(ctx.task_id, asyncio.Event()).is_set():
+                    raise TaskError("rate_limited", "slow down", retryable=True, retry_after_seconds=0.02)
                 case "cancel-itself":
                     raise asyncio.CancelledError
             return {"attempt": ctx.attempt}

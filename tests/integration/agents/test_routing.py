@@ -15,11 +15,12 @@ from agents.handlers.registry import Registry
 from agents.handlers.settings import HandlerSettings, LlmSettings
 from agents.handlers.text_generation import TextGenerationPayload, text_generation
 from agents.worker import run_worker
+from domain import waits
 from domain.configuration import Configuration
 from domain.states import TaskStatus
 from domain.task import TaskState, evolve
 from domain.tokens import call_need
-from schemas.events import TaskCompleted, TaskRetryScheduled, TaskRouted, TaskStarted, TaskSubmitted
+from schemas.events import TaskCompleted, TaskReleased, TaskRouted, TaskStarted, TaskSubmitted
 from schemas.models import ModelDefinition, Prices, ProviderDefinition
 from streams import topics
 from tests.support.llm_endpoint import Endpoint, llm_endpoint
@@ -123,29 +124,33 @@ async def test_a_refused_key_sends_the_task_down_its_chain(scene: Scene) -> None
         models = [model(scene, name, key) for name, key in (("first", "p"), ("second", "q"), ("third", "r"))]
         providers = [provider("p", refusing), provider("q", down), provider("r", well)]
         async with asking(scene, models, providers):
-            task = await submit(scene, "chained", "first", "p", fallbacks=("first", "second", "third"))
+            chain = ("first", "second", "third")
+            task = await submit(scene, "chained", "first", "p", fallbacks=chain, attempts_max=1)
             await scene.until_all(TaskStatus.COMPLETED)
     assert starts(scene, task) == ["first", "second", "third"]
     reasons = [route.reason for route in routes(scene, task)]
     assert reasons[0].startswith("first failed: provider_refused: HTTP 401")
     assert reasons[0].endswith("fallback to second; passed over: first (tried)")
     assert reasons[1].startswith("second failed: provider_unavailable")
-    assert scene.types(task) == ["started", "retry_scheduled", "routed"] * 2 + ["started", "completed"]
+    assert scene.types(task) == ["started", "released", "routed"] * 2 + ["started", "completed"]
+    assert (scene.states[task].attempt, scene.states[task].attempts_used) == (3, 1)
 
 
 async def test_a_short_retry_after_is_kept_to_and_the_task_stays(scene: Scene) -> None:
     async with llm_endpoint(status=429, headers={"Retry-After": "1"}) as limited, llm_endpoint() as other:
         models = [model(scene, "first", "p", fallbacks=("second",)), model(scene, "second", "q")]
         async with asking(scene, models, [provider("p", limited), provider("q", other)]):
-            task = await submit(scene, "patient", "first", "p")
+            task = await submit(scene, "patient", "first", "p", attempts_max=1)
             async with asyncio.timeout(30):
                 while not limited.requests:
                     await asyncio.sleep(0.01)
             limited.status = 200
             await scene.until_all(TaskStatus.COMPLETED)
-    failed = next(fact.occurred_at for fact in scene.facts[task] if isinstance(fact, TaskRetryScheduled))
-    again = [fact.occurred_at for fact in scene.facts[task] if isinstance(fact, TaskStarted)][1]
-    assert (again - failed).total_seconds() >= 1.0
+    refused = next(fact.occurred_at for fact in scene.facts[task] if isinstance(fact, TaskReleased))
+    again = [fact for fact in scene.facts[task] if isinstance(fact, TaskStarted)][1]
+    assert (again.occurred_at - refused).total_seconds() >= 1.0
+    assert again.waited_ms[waits.RATE_LIMIT] >= 990
+    assert scene.states[task].attempts_used == 1
     assert not routes(scene, task)
     assert not other.requests
 

@@ -53,6 +53,16 @@ async def test_what_began_in_time_may_be_tried_again_later() -> None:
         assert world.log.types("t") == ["started", "retry_scheduled", "started", "completed"]
 
 
+async def test_what_was_only_refused_has_not_begun_in_time() -> None:
+    world = World()
+    async with worker(world, retry=RetryPolicy(refusal_seconds=0.02)) as w:
+        await world.group.rebalance({w.stream: ALL})
+        await world.submit("t", "slow-down", deadline_at=soon(0.1))
+        await until(lambda: world.lag == 0)
+    assert fold("t", world.log.facts("t")).status is TaskStatus.EXPIRED
+    assert set(world.log.types("t")[:-1]) <= {"started", "released"}
+
+
 async def test_a_task_that_was_interrupted_goes_on_after_its_deadline() -> None:
     world = World()
     async with worker(world, slots=1, strategy="preemptive") as w:

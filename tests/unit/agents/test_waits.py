@@ -110,6 +110,27 @@ async def test_a_retry_waited_for_its_due_time_and_for_no_more() -> None:
     check_sums(world, "t", at)
 
 
+async def test_a_refusal_is_waited_out_for_its_rate_limit_and_costs_nothing() -> None:
+    world = World()
+    at = now()
+    async with worker(world, retry=RetryPolicy(refusal_seconds=0.05)) as w:
+        await world.group.rebalance({w.stream: ALL})
+        await world.submit("t", "slow-down", occurred_at=at, attempts_max=1)
+        await until(lambda: len(starts(world, "t")) == 3)
+        world.script.let_go("t")
+        await until(lambda: world.lag == 0)
+    *refusals, completed = world.log.types("t")[1::2]
+    assert (set(refusals), completed) == ({"released"}, "completed")
+    assert [start.attempt for start in starts(world, "t")] == list(range(1, len(starts(world, "t")) + 1))
+    releases = [fact for fact in world.log.facts("t") if isinstance(fact, events.TaskReleased)]
+    for released, start in zip(releases, starts(world, "t")[1:], strict=True):
+        assert released.due_at is not None
+        put_off = (released.due_at - released.occurred_at) / timedelta(milliseconds=1)
+        assert start.occurred_at >= released.due_at
+        assert start.waited_ms.get(waits.RATE_LIMIT, 0) >= put_off - 10
+    check_sums(world, "t", at)
+
+
 async def test_what_waits_for_a_limit_says_so() -> None:
     world = World()
     gates = Gates(CLASS, slots=4)

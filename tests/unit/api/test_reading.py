@@ -7,7 +7,15 @@ import httpx
 import pytest
 
 from api.app import create_app
-from schemas.events import LifecycleEvent, TaskCompleted, TaskFailed, TaskRejected, TaskRetryScheduled, TaskStarted
+from schemas.events import (
+    LifecycleEvent,
+    TaskCompleted,
+    TaskFailed,
+    TaskRejected,
+    TaskReleased,
+    TaskRetryScheduled,
+    TaskStarted,
+)
 from streams import topics
 from tests.support.callers import calling, problem
 from tests.support.memory_world import MemoryWorld
@@ -62,6 +70,26 @@ async def test_an_error_and_the_next_attempt_are_shown(client: httpx.AsyncClient
     )
     task = (await client.get(f"{PATH}/{task_id}")).json()
     assert (task["status"], task["error"]) == ("retry_scheduled", {"code": "e", "detail": "d"})
+    assert task["retry_at"] == "2026-11-21T09:31:00Z"
+
+
+async def test_a_task_that_its_provider_refused_shows_why_and_until_when(
+    client: httpx.AsyncClient, world: MemoryWorld
+) -> None:
+    task_id = await submitted(client)
+    refused = TaskReleased(
+        task_id=task_id,
+        occurred_at=AT,
+        epoch=1,
+        sequence=2,
+        attempt=1,
+        reason="HTTP 429",
+        error_code="rate_limited",
+        due_at=AT + timedelta(minutes=1),
+    )
+    world.happens(started(task_id), refused)
+    task = (await client.get(f"{PATH}/{task_id}")).json()
+    assert (task["status"], task["error"]) == ("queued", {"code": "rate_limited", "detail": "HTTP 429"})
     assert task["retry_at"] == "2026-11-21T09:31:00Z"
 
 

@@ -10,6 +10,7 @@ import pytest
 from domain import decide as commands
 from domain.decide import OwnerCommand, decide, retry
 from domain.errors import IllegalTransition
+from domain.provider_errors import RATE_LIMITED, UNAVAILABLE
 from domain.retry import RetryPolicy
 from domain.states import ACTIVE, RETRYABLE, TERMINAL, WAITING, TaskStatus
 from domain.task import TaskState, evolve
@@ -106,6 +107,71 @@ def test_the_last_attempt_ends_the_task() -> None:
     assert [type(one) for one in decide(_fail(), given(*second).state)] == [events.TaskFailed]
 
 
+LAST_ATTEMPT = (submitted(attempts_max=1), fact(events.TaskStarted, 1))
+
+
+def test_a_providers_not_now_puts_even_the_last_attempt_off_at_no_cost() -> None:
+    due_at = AT + timedelta(seconds=30)
+    refused = fact(events.TaskReleased, 2, attempt=1, reason="HTTP 429", error_code=RATE_LIMITED, due_at=due_at)
+    state = given(*LAST_ATTEMPT).when(_refused(30.0)).then(refused)  # type: ignore[arg-type]  # a release is a lifecycle event
+    assert (state.status, state.due_at, state.attempts_used, state.begun) == (S.QUEUED, due_at, 0, False)
+    assert (state.error_code, state.error_detail) == (RATE_LIMITED, "HTTP 429")
+    (again,) = decide(replace(START_AGAIN, at=due_at), state)
+    assert again.attempt == 2, "what is charged is one thing, numbers are another"
+
+
+def test_waits_that_nobody_asked_for_grow_with_each_refusal() -> None:
+    state, waits = given(*LAST_ATTEMPT).state, []
+    for _ in range(8):
+        (released,) = decide(_refused(None), state)
+        assert isinstance(released, events.TaskReleased)
+        assert released.due_at is not None
+        waits.append((released.due_at - AT).total_seconds())
+        state = evolve(evolve(state, released), fact(events.TaskStarted, state.sequence + 2, attempt=state.attempt + 1))
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_a_provider_that_refuses_for_a_day_spends_attempts() -> None:
+    """Else a task could wait for ever, and nobody would hear of it."""
+    first = fact(events.TaskReleased, 2, attempt=1, error_code=RATE_LIMITED, due_at=AT)
+    again = (*LAST_ATTEMPT, first, fact(events.TaskStarted, 3, attempt=2))
+    still = replace(_refused(60.0), at=AT + timedelta(hours=23))
+    late = replace(_refused(60.0), at=AT + timedelta(hours=24))
+    assert [type(one) for one in decide(still, given(*again).state)] == [events.TaskReleased]
+    (failed,) = decide(late, given(*again).state)
+    assert isinstance(failed, events.TaskFailed)
+    assert failed.error_code == RATE_LIMITED
+
+
+def test_a_refusal_that_no_waiting_heals_is_a_failure() -> None:
+    refused = replace(_refused(30.0), retryable=False)
+    assert [type(one) for one in decide(refused, given(*RUNNING).state)] == [events.TaskFailed]
+
+
+def test_a_chain_of_models_is_one_attempt() -> None:
+    """Two links fail, the last one for good: that is the one attempt that the task has."""
+    link = commands.Release(at=AT, epoch=3, reason="HTTP 503", error_code=UNAVAILABLE)
+    state = given(submitted(attempts_max=1)).state
+    for number, model in enumerate(("b", "c"), 1):
+        on = commands.Route(at=AT, epoch=3, model=model, routing_key=model, reason="fallback")
+        for command in (COMMANDS[commands.Start], link, on):
+            for one in decide(command, state):
+                state = evolve(state, one)
+        assert (state.attempt, state.attempts_used, state.model, state.begun) == (number, 0, model, True)
+    for command in (COMMANDS[commands.Start], _fail()):
+        for one in decide(command, state):
+            state = evolve(state, one)
+    assert (state.status, state.attempt, state.attempts_used) == (S.FAILED, 3, 1)
+
+
+@pytest.mark.parametrize("asked_seconds", [float("inf"), 1e300, float("nan"), -5.0])
+def test_no_retry_after_can_keep_a_task_for_ever(asked_seconds: float) -> None:
+    (released,) = decide(_refused(asked_seconds), given(*RUNNING).state)
+    assert isinstance(released, events.TaskReleased)
+    assert released.due_at is not None
+    assert AT < released.due_at <= AT + timedelta(days=1)
+
+
 @pytest.mark.parametrize("asked_seconds", [float("inf"), 1e300, float("nan"), -5.0])
 def test_no_retry_after_can_break_the_owner(asked_seconds: float) -> None:
     """Retry-After comes from another side, which may send anything."""
@@ -193,3 +259,9 @@ def test_a_retry_by_hand_keeps_the_task_and_drops_its_moment() -> None:
 
 def _fail() -> Any:
     return COMMANDS[commands.Fail]
+
+
+def _refused(asked_seconds: float | None) -> commands.Fail:
+    return commands.Fail(
+        at=AT, epoch=3, code=RATE_LIMITED, detail="HTTP 429", retryable=True, retry_after_seconds=asked_seconds
+    )

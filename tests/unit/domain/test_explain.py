@@ -235,6 +235,24 @@ def test_a_hold_says_until_when_or_for_what(reason: str, sentence: str) -> None:
     assert (found.sentence, found.cause) == (sentence, waits.HELD)
 
 
+def test_a_task_that_its_provider_refused_says_until_when() -> None:
+    refused = state(
+        TaskStatus.QUEUED,
+        attempt=2,
+        due_at=NOW + timedelta(seconds=30),
+        error_code="rate_limited",
+        error_detail="HTTP 429: slow down.",
+    )
+    found = explain(about(state=refused))
+    assert found.sentence == (
+        "It waits until 09:30:30 UTC, in 30 s, since its provider refused attempt 2 with rate_limited: HTTP 429: slow "
+        "down; that costs it no attempt."
+    )
+    assert (found.cause, found.estimate_seconds) == (waits.RATE_LIMIT, 30.0)
+    later = explain(about(state=refused, now=NOW + timedelta(seconds=30)))
+    assert later.sentence.startswith("It is seventh in line"), "it stands in line again"
+
+
 def test_a_retry_says_when_and_why() -> None:
     failed = state(
         TaskStatus.RETRY_SCHEDULED,

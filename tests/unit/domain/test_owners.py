@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from domain import decide as commands
 from domain.decide import OwnerCommand, decide, retry
 from domain.errors import IllegalTransition
+from domain.provider_errors import RATE_LIMITED
 from domain.states import ACTIVE, RETRYABLE
 from domain.task import TaskState, evolve, fold
 from schemas.codec import encode
@@ -55,13 +56,13 @@ class Owners(RuleBasedStateMachine):
         """A new owner folds the log; before it writes, a former one may go on writing."""
         self.owners[max(self.owners) + 1] = self._found_by_a_new_owner()
 
-    @rule(age=OWNERS, kind=KINDS, retryable=st.booleans())
-    def act(self, age: int, kind: type[OwnerCommand], retryable: bool) -> None:
+    @rule(age=OWNERS, kind=KINDS, retryable=st.booleans(), code=st.sampled_from(["busy", RATE_LIMITED]))
+    def act(self, age: int, kind: type[OwnerCommand], retryable: bool, code: str) -> None:
         """The present owner (age 0) or a former one does what it believes to be right."""
         epoch = sorted(self.owners)[-1 - min(age, len(self.owners) - 1)]
         command = replace(COMMANDS[kind], epoch=epoch)
         if isinstance(command, commands.Fail):
-            command = replace(command, retryable=retryable)
+            command = replace(command, retryable=retryable, code=code)
         elif isinstance(command, commands.Hold):
             command = replace(command, submission=encode(self.submissions[-1]))
         if epoch > 0 or isinstance(command, WITHOUT_A_SHARD):

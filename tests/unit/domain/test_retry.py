@@ -33,3 +33,15 @@ def test_retry_after_is_neither_undercut_nor_overdone() -> None:
     policy = RetryPolicy(delay_seconds=60, retry_after_seconds_max=100)
     assert [policy.backoff_seconds(3, jitter, 0.5) for jitter in (0.0, 1.0)] == [0.5, 0.5]
     assert policy.backoff_seconds(1, 1.0, 1000.0) == 100
+
+
+def test_who_is_refused_again_keeps_to_what_was_asked_but_is_not_back_at_once() -> None:
+    policy = RetryPolicy()
+    assert [policy.put_off_seconds(times, 0.25) for times in (1, 2, 9)] == [0.25, 1.0, 1.0]
+    assert [policy.put_off_seconds(times, 40.0) for times in (1, 9)] == [40.0, 40.0]
+
+
+@given(POLICIES, st.integers(1, 10_000), st.floats())
+def test_being_put_off_has_an_end(policy: RetryPolicy, refusals: int, asked_seconds: float) -> None:
+    longest = max(policy.put_off_seconds_max, policy.refusal_seconds_max)
+    assert 0 < policy.put_off_seconds(refusals, asked_seconds) <= longest

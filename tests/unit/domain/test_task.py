@@ -137,6 +137,13 @@ def test_one_attempt_handed_back_by_two_owners_is_one() -> None:
     assert (state.attempts_returned, state.attempts_used) == (1, 0)
 
 
+def test_one_refusal_told_by_two_owners_is_one() -> None:
+    refused: dict[str, Any] = {"attempt": 1, "error_code": "rate_limited", "due_at": AT + timedelta(seconds=5)}
+    told = [fact(events.TaskReleased, 2, **refused), fact(events.TaskReleased, 1, epoch=5, **refused)]
+    state = fold(TASK_ID, [submitted(), fact(events.TaskStarted, 1), *told])
+    assert (state.attempts_refused, state.attempts_used, state.refused_since_at) == (1, 0, AT)
+
+
 def test_a_new_run_forgets_all_but_the_numbers_of_its_attempts() -> None:
     first = [submitted(), fact(events.TaskStarted, 1), fact(events.TaskFailed, 2)]
     state = fold(TASK_ID, [*first, submitted(run=2, attempts_before=1, occurred_at=AT + timedelta(days=1))])

@@ -68,6 +68,14 @@ def test_a_retry_waits_from_its_due_time_and_at_the_end_of_the_line() -> None:
     assert (seconds(second.arrives_us), second.task.queued_ms) == (10.0, BEGIN_MS + 10_000)
 
 
+def test_what_was_put_off_waits_from_its_due_time_and_keeps_its_place() -> None:
+    released = events.TaskReleased(
+        task_id="t", occurred_at=at(3), reason="429", error_code="rate_limited", due_at=at(10)
+    )
+    _, second = visits(started(2.0), released, started(11.0), completed(12.0))
+    assert (seconds(second.arrives_us), second.task.queued_ms) == (10.0, 0)
+
+
 def test_what_gave_its_slot_back_goes_on_from_there_and_what_was_handed_back_keeps_its_place() -> None:
     yielded = events.TaskYielded(task_id="t", occurred_at=at(3), checkpoint="{}")
     released = events.TaskReleased(task_id="t", occurred_at=at(5), reason="shutdown")
