@@ -93,7 +93,7 @@ def configure_logging(settings: Settings) -> None:
         handler.setFormatter(renderer)
     logging.basicConfig(level=settings.log_level, handlers=handlers, force=True)
     # Each request and each reconnection would be a line; their warnings are still heard.
-    for noisy in ("httpx", "aiokafka", "alembic", "mode", "faust"):
+    for noisy in ("httpx", "httpx2", "aiokafka", "alembic", "mode", "faust"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
