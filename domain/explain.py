@@ -80,9 +80,10 @@ def _ended(about: Circumstances) -> Explanation:
     state = about.state
     if state.status is TaskStatus.REJECTED:
         return Explanation(sentence=stopped(f"It was rejected with {_error(state)}"))
+    tries = "" if state.attempt < 2 else f" in {counted(state.attempt, 'attempt')}"
     how = {
         TaskStatus.COMPLETED: "It completed",
-        TaskStatus.FAILED: f"It failed with {_error(state)}",
+        TaskStatus.FAILED: f"It failed{tries} with {_error(state)}",
         TaskStatus.CANCELLED: "It was cancelled",
         TaskStatus.EXPIRED: "It expired, since its deadline passed before it could start",
     }[state.status or TaskStatus.COMPLETED]
@@ -90,8 +91,9 @@ def _ended(about: Circumstances) -> Explanation:
         before = state.finished_at and state.submitted_at and (state.finished_at - state.submitted_at).total_seconds()
         lasted = f" {duration(before)}" if before else ""
         return Explanation(sentence=f"{how}; it waited{lasted} and never started.", waited_ms=about.waited_ms)
-    tries = "" if state.attempt == 1 else f" in {counted(state.attempt, 'attempt')}"
-    return Explanation(sentence=f"{how}{tries}{_after(about)}.", waited_ms=about.waited_ms)
+    if state.status is not TaskStatus.FAILED:
+        how += tries
+    return Explanation(sentence=f"{how}{_after(about)}.", waited_ms=about.waited_ms)
 
 
 def _in_line(about: Circumstances) -> Explanation:

@@ -8,6 +8,7 @@ from domain import waits
 from domain.configuration import Configuration
 from domain.dispatch_status import Closure, Dispatcher, LaneStatus
 from domain.explanation import Circumstances, Explanation, seconds_to
+from domain.limits.limit import EACH, Limit
 from domain.line import Line, Within
 from domain.spoken import counted, duration, moment, ordinal
 from domain.strategies.estimates import Estimates
@@ -97,16 +98,21 @@ class Place:
         ahead = self._ahead()
         whose = f"{closure.scope} {closure.name}".strip() or f"class {self._class}"
         lanes = [lane for lane in self._lanes if _belongs(lane, closure)]
-        limit = self._about.configuration.limits.get((closure.scope, closure.name))
-        at_once = (limit.concurrency if limit else None) or sum(lane.running for lane in lanes) or self._slots or 1
-        mean = self._mean(lanes)
-        estimate = None if mean is None else (ahead + 1) * mean / at_once
-        until = "" if closure.until is None else f" until {moment(closure.until, self._about.now)}"
-        if closure.until is not None:
-            left = seconds_to(closure.until, self._about.now)
-            estimate = left if closure.cause != waits.CONCURRENCY else max(left, estimate or 0.0)
+        limit = _limit_of(self._about.configuration, closure)
+        at_once = limit.concurrency or sum(lane.running for lane in lanes) or self._slots or 1
+        left = None if closure.until is None else seconds_to(closure.until, self._about.now)
+        estimate = left
+        if _forbids(limit, closure.cause):
+            where, estimate = "whose limit lets nothing start", None
+        else:
+            until = "" if closure.until is None else f" until {moment(closure.until, self._about.now)}"
+            where = _closed(closure.cause, at_once) + until
+            if closure.cause == waits.RATE_LIMIT:
+                estimate = _refilled_seconds(limit, ahead, left)
+            elif (closure.cause == waits.CONCURRENCY or left is None) and (mean := self._mean(lanes)) is not None:
+                estimate = max(left or 0.0, (ahead + 1) * mean / at_once)
         return Explanation(
-            sentence=self._sentence(ahead, whose, _closed(closure.cause, at_once) + until, estimate),
+            sentence=self._sentence(ahead, whose, where, estimate),
             cause=closure.cause,
             position=ahead + 1,
             ahead=ahead,
@@ -140,6 +146,26 @@ class Place:
         state = self._about.state
         since = state.queued_at or state.submitted_at
         return max(0.0, (self._about.now - since).total_seconds()) if since else 0.0
+
+
+def _limit_of(configuration: Configuration, closure: Closure) -> Limit:
+    limits = configuration.limits
+    return limits.get((closure.scope, closure.name)) or limits.get((closure.scope, EACH)) or Limit()
+
+
+def _forbids(limit: Limit, cause: str) -> bool:
+    """Whether the limit is what keeps everything of its from starting, however long it waits."""
+    if cause == waits.CONCURRENCY:
+        return limit.concurrency == 0
+    return cause == waits.RATE_LIMIT and 0 in (limit.requests_per_minute, limit.tokens_per_minute)
+
+
+def _refilled_seconds(limit: Limit, ahead: int, left_seconds: float | None) -> float | None:
+    """Until a rate lets so many and then one more start; None: not known, since nobody knows what tokens those need."""
+    if not limit.requests_per_minute:
+        return left_seconds
+    apart_seconds = 60 / limit.requests_per_minute
+    return (apart_seconds if left_seconds is None else left_seconds) + ahead * apart_seconds
 
 
 def _belongs(lane: LaneStatus, closure: Closure) -> bool:

@@ -110,6 +110,46 @@ def test_a_free_slot_is_said() -> None:
     assert (found.cause, found.estimate_seconds) == (waits.DELIVERY, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("cause", "limit"),
+    [
+        (waits.CONCURRENCY, Limit(concurrency=0)),
+        (waits.RATE_LIMIT, Limit(requests_per_minute=0)),
+        (waits.RATE_LIMIT, Limit(tokens_per_minute=0)),
+    ],
+)
+@pytest.mark.parametrize("name", ["newsroom", "*"])
+def test_a_limit_of_nothing_has_no_end(cause: str, limit: Limit, name: str) -> None:
+    closed = lane(closed_by=Closure(cause, "tenant", "newsroom"))
+    configuration = Configuration(set_limits={("tenant", name): limit})
+    found = explain(about(dispatchers=(worker(closed),), configuration=configuration, line=OWN_LINE))
+    assert found.sentence == "It is third in line for tenant newsroom, whose limit lets nothing start."
+    assert (found.cause, found.estimate_seconds, found.position) == (cause, None, 3)
+
+
+def test_a_limit_on_each_is_everybodys_own() -> None:
+    closed = lane(closed_by=Closure("concurrency", "tenant", "newsroom"))
+    configuration = Configuration(set_limits={("tenant", "*"): Limit(concurrency=1)})
+    found = explain(about(dispatchers=(worker(closed),), configuration=configuration, line=OWN_LINE))
+    assert found.sentence == "It is third in line for tenant newsroom, whose 1 slot is busy; about 78 s."
+
+
+@pytest.mark.parametrize(
+    ("limit", "until", "estimate"),
+    [
+        (Limit(requests_per_minute=2), None, 90.0),
+        (Limit(requests_per_minute=2), NOW + timedelta(seconds=5), 65.0),
+        (Limit(tokens_per_minute=100), NOW + timedelta(seconds=5), 5.0),
+        (Limit(tokens_per_minute=100), None, None),
+    ],
+)
+def test_a_rate_lets_start_what_it_has_refilled(limit: Limit, until: datetime | None, estimate: float | None) -> None:
+    closed = lane(closed_by=Closure("rate_limit", "tenant", "newsroom", until))
+    configuration = Configuration(set_limits={("tenant", "newsroom"): limit})
+    found = explain(about(dispatchers=(worker(closed),), configuration=configuration, line=OWN_LINE))
+    assert (found.position, found.estimate_seconds) == (3, estimate)
+
+
 def test_without_any_attempt_ended_there_is_no_estimate_but_the_senders() -> None:
     unknown = worker(lane(mean_seconds=None))
     found = explain(about(dispatchers=(unknown,)))
@@ -290,6 +330,11 @@ def test_a_retry_says_when_and_why() -> None:
         (
             state(TaskStatus.FAILED, attempt=1, error_code="broken", error_detail="no."),
             "It failed with broken: no, after it waited 41 s: 30 s for more urgent work and 11 s for a free slot.",
+        ),
+        (
+            state(TaskStatus.FAILED, attempt=4, error_code="broken", error_detail="no."),
+            "It failed in 4 attempts with broken: no, after it waited 41 s: 30 s for more urgent work and 11 s for a "
+            "free slot.",
         ),
     ],
     ids=lambda value: str(value.status) if isinstance(value, TaskState) else "",
