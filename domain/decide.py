@@ -18,6 +18,7 @@ from domain.states import ACTIVE, RETRYABLE, WAITING, TaskStatus
 from domain.task import TaskState
 from schemas import events
 from schemas.events import LifecycleEvent, TaskSubmitted
+from schemas.frozen import field_names
 
 F = TypeVar("F", bound=LifecycleEvent)
 
@@ -207,7 +208,7 @@ def retry(state: TaskState, at: datetime) -> TaskSubmitted:
             state.task_id, "retry", str(state.status), f"only {', '.join(sorted(RETRYABLE))} tasks can be retried"
         )
     old = state.submission
-    values = {name: getattr(old, name) for name in events.field_names(TaskSubmitted)}
+    values = {name: getattr(old, name) for name in field_names(TaskSubmitted)}
     values |= {"occurred_at": at, "run": state.run + 1, "attempts_before": state.attempt}
     # What it waited for has been, and a deadline that has passed would only pass again.
     values |= {"run_at": None, "deadline_at": None, "priority": state.priority or old.priority}

@@ -14,7 +14,8 @@ from projections.database import METADATA
 from projections.position import Position
 from projections.texts import plain_json
 from schemas.envelope import rfc3339
-from schemas.events import TASK_EVENTS, Fact, TaskEvent, field_names
+from schemas.events import TASK_EVENTS, Fact, TaskEvent
+from schemas.frozen import field_names
 
 HISTORY = Table(
     "history",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from schemas.commands import TASK_COMMANDS, TaskCommand
 from schemas.configuration import CONFIGURATION_EVENTS, Change, ConfigurationEvent
-from schemas.events import TASK_EVENTS, TaskEvent, TaskSubmitted, field_names
+from schemas.events import TASK_EVENTS, TaskEvent, TaskSubmitted
+from schemas.frozen import field_names, maker
 from schemas.upcasts import UPCASTS, Upcast
 from schemas.workflows import WorkflowSubmitted
 
@@ -57,6 +58,8 @@ class Codec:
         #: Fields that are arrays, by schema: messages are frozen, so they hold tuples.
         self._arrays: dict[str, tuple[str, ...]] = {}
         self._messages = {schema_name(message): message for message in messages}
+        #: Of present versions: the message, of a value for each field of the schema.
+        self._makers: dict[str, Callable[..., AnyMessage]] = {}
         self._writers: dict[type[AnyMessage], tuple[bytes, Any, tuple[str, ...], attrgetter[Any]]] = {}
         self._upcasts = upcasts
         for name, schema in schemas.items():
@@ -75,7 +78,10 @@ class Codec:
             if name in self._messages:
                 message = self._messages[name]
                 names = field_names(message)
+                if names != tuple(each["name"] for each in schema["fields"]):
+                    raise ValueError(f"{name} and {message.__name__} differ in their fields or in the order of these")
                 self._writers[message] = (prefix, parsed, names, attrgetter(*names))
+                self._makers[name] = maker(message)
 
     def encode(self, message: AnyMessage) -> bytes:
         """The message as one single-object record.
@@ -114,7 +120,8 @@ class Codec:
         assert isinstance(values, dict), "every schema is a record"
         for array in self._arrays[name]:
             values[array] = tuple(values[array])
-        return self._present(name, values)
+        make = self._makers.get(name)
+        return make(*values.values()) if make else self._present(name, values)
 
     def _present(self, name: str, values: dict[str, Any]) -> AnyMessage:
         while name in self._upcasts:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha1
 from typing import ClassVar
@@ -321,8 +321,3 @@ TASK_EVENTS: tuple[type[TaskEvent], ...] = (
     TaskRejected,
     TaskExpired,
 )
-
-
-def field_names(kind: type) -> tuple[str, ...]:
-    """Names of a message's fields, in the order in which it declares them."""
-    return tuple(field.name for field in fields(kind))

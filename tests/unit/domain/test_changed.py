@@ -28,7 +28,7 @@ def test_a_copy_equals_what_replace_gives_and_leaves_the_value_as_it_was(value: 
 
 
 def test_a_name_that_is_no_field_is_an_error() -> None:
-    with pytest.raises(KeyError):
+    with pytest.raises(AttributeError):
         changer(TaskState)(STATE, colour="blue")
 
 

@@ -9,7 +9,8 @@ import pytest
 from fastavro.schema import to_parsing_canonical_form
 
 from schemas.codec import AVRO_DIRECTORY, CODEC, MESSAGES, AnyMessage, schema_name
-from schemas.events import TASK_EVENTS, field_names
+from schemas.events import TASK_EVENTS
+from schemas.frozen import field_names
 from schemas.upcasts import UPCASTS
 from tests.support import examples
 
