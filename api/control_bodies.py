@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from api.problems import invalid
 from domain.submission import flaws_of
+from schemas.models import COUNT_MAX, Count
 from schemas.submission import FarSeconds, Name, PriorityNumber, Seconds
 
 B = TypeVar("B", bound="Body")
@@ -15,6 +16,8 @@ B = TypeVar("B", bound="Body")
 #: Tasks that one request asks to end; the answer says where the next one goes on.
 CANCELLED_AT_ONCE_MAX = 1000
 Reason = Annotated[str, Field(min_length=1, max_length=500, description="For whoever wonders later.")]
+#: With 0 nothing starts.
+Bound = Annotated[int, Field(ge=0, le=COUNT_MAX)]
 PauseScope = Literal["class", "model", "tenant"]
 
 
@@ -54,9 +57,9 @@ class EveryStrategyBody(Body):
 class LimitBody(Body):
     """How much may go on; what is left out is not limited."""
 
-    concurrency: NonNegativeInt | None = Field(default=None, description="Attempts at a time; with 0 nothing starts.")
-    requests_per_minute: NonNegativeInt | None = Field(default=None, description="Attempts begun in a minute.")
-    tokens_per_minute: NonNegativeInt | None = Field(default=None, description="Prompt and answer together.")
+    concurrency: Bound | None = Field(default=None, description="Attempts at a time; with 0 nothing starts.")
+    requests_per_minute: Bound | None = Field(default=None, description="Attempts begun in a minute.")
+    tokens_per_minute: Bound | None = Field(default=None, description="Prompt and answer together.")
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
@@ -129,5 +132,5 @@ class ModelConfig(Body):
     host: str | None = None
     port: int | None = Field(default=None, ge=1, le=65535)
     model_path: str | None = Field(default=None, description="A GGUF file, served on the worker's machine.")
-    max_tokens: PositiveInt | None = None
+    max_tokens: Count | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)

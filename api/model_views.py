@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveInt, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from api.control_bodies import Body, ModelConfig
 from api.problems import invalid
@@ -12,7 +12,7 @@ from api.views import View
 from domain.configuration import Configuration
 from domain.errors import Flaw
 from domain.submission import flaws_of
-from schemas.models import ModelDefinition, ProviderDefinition
+from schemas.models import Count, ModelDefinition, ProviderDefinition
 
 Kind = Literal["openai", "local", "custom"]
 _OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
@@ -28,7 +28,7 @@ class NewModel(Body):
     name: str = Field(max_length=128)
     type: Kind | None = None
     config: ModelConfig = ModelConfig()
-    max_workers: PositiveInt | None = Field(default=None, description="Attempts that use it at a time.")
+    max_workers: Count | None = Field(default=None, description="Attempts that use it at a time.")
     definition: dict[str, Any] | None = Field(
         default=None, description="All that a model may have; see docs/scheduling.md. Excludes type and config."
     )

@@ -11,7 +11,6 @@ from pydantic import (
     Field,
     HttpUrl,
     PositiveFloat,
-    PositiveInt,
     StringConstraints,
     field_validator,
     model_validator,
@@ -21,6 +20,12 @@ from pydantic import (
 AUTO: Final = "auto"
 #: `#` divides a model from its instance, `,` the targets of a list, and a name is part of a URL's path.
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}$")]
+#: No limit and no measure of a model is larger; whoever writes more means none. What is stored of them has 64 bits.
+COUNT_MAX: Final = 1_000_000_000
+Count = Annotated[int, Field(gt=0, le=COUNT_MAX)]
+#: As HTTP has it: neither part may end its line and begin another one. Source: RFC 9110, section 5.
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$")]
+HeaderValue = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]([\t\x20-\x7e]{0,4094}[\x21-\x7e])?$")]
 #: Where a secret lies. The secret itself never enters the log.
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 #: Endpoints by preset, and the variable that usually holds the key.
@@ -41,11 +46,11 @@ class RateLimits(_Described):
     """What an account allows. What is absent is not limited."""
 
     #: Calls at a time.
-    concurrency: PositiveInt | None = None
+    concurrency: Count | None = None
     #: Calls begun in a minute.
-    requests_per_minute: PositiveInt | None = None
+    requests_per_minute: Count | None = None
     #: Prompt and answer together; a call reserves its prompt and its `max_tokens`, and settles what it used.
-    tokens_per_minute: PositiveInt | None = None
+    tokens_per_minute: Count | None = None
 
 
 class Prices(_Described):
@@ -62,7 +67,7 @@ class HealthCheck(_Described):
     path: Annotated[str, StringConstraints(pattern=r"^/")] = "/models"
     timeout_seconds: PositiveFloat = 3.0
     #: Failures in a row that take an instance out.
-    failures_max: PositiveInt = 2
+    failures_max: Count = 2
     #: Time from one probe to the next; doubles with each that fails, up to the longest.
     interval_seconds: PositiveFloat = 2.0
     interval_seconds_max: PositiveFloat = 60.0
@@ -80,7 +85,7 @@ class ProviderDefinition(_Described):
     #: `env:NAME`; None: the endpoint wants none.
     api_key: str | None = None
     #: Sent with each call. A value may be `env:NAME`.
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
     limits: RateLimits = RateLimits()
     #: Of its models that have no prices of their own; None: not known.
     prices: Prices | None = None
@@ -116,7 +121,7 @@ class Replica(_Described):
     #: `env:NAME`; None: the provider's.
     api_key: str | None = None
     #: Share of the calls, beside the other weights, under weighted_round_robin.
-    weight: PositiveInt = 1
+    weight: Count = 1
 
     @field_validator("api_key")
     @classmethod
@@ -145,7 +150,7 @@ class ModelDefinition(_Described):
     #: `chat` for instruction-tuned models, `completion` for base models; None: `completion` for `demo`, else `chat`.
     mode: Literal["chat", "completion"] | None = None
     #: Attempts that use it at a time, over all workers; None: not limited by the model.
-    max_workers: PositiveInt | None = None
+    max_workers: Count | None = None
     #: Tasks of a model that is offline wait.
     status: Literal["online", "offline"] = "online"
     #: None: the provider's; a local model is free.
@@ -153,9 +158,9 @@ class ModelDefinition(_Described):
     #: How good its answers are, 0 to 1, in the operator's judgement: what routing by quality goes by.
     quality: float = Field(default=0.5, ge=0, le=1)
     #: Tokens that prompt and answer may have together; None: not known for a remote model, 2048 for a local one.
-    context_length: PositiveInt | None = None
+    context_length: Count | None = None
     #: Longest answer, where a task names none.
-    max_tokens: PositiveInt | None = None
+    max_tokens: Count | None = None
     #: Where a task names none.
     temperature: float | None = Field(default=None, ge=0, le=2)
     #: Instances to choose from; a local model's are `name#0`, `name#1`. None given: the provider, or the path, alone.

@@ -81,6 +81,8 @@ async def test_the_route_of_the_seed_sets_every_class_in_one_change(
         ("/api/v1/limits/tenant/a", {}, "concurrency, requests_per_minute or tokens_per_minute"),
         ("/api/v1/limits/tenant/a", {"concurrency": None}, "DELETE lifts"),
         ("/api/v1/limits/tenant/a", {"concurrency": -1}, "/concurrency"),
+        ("/api/v1/limits/tenant/a", {"concurrency": 2**63}, "/concurrency"),
+        ("/api/v1/limits/tenant/a", {"tokens_per_minute": 10**30}, "/tokens_per_minute"),
         ("/api/v1/tenants/a/weight", {"weight": 0}, "/weight"),
     ],
 )

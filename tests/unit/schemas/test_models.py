@@ -63,6 +63,7 @@ def test_work_meets_at_the_account_or_at_the_local_model() -> None:
         ({"name": "auto", "provider": "p"}, "reserved"),
         ({"name": "a#1", "provider": "p"}, "pattern"),
         ({"provider": "p", "max_workers": 0}, "greater than 0"),
+        ({"provider": "p", "max_workers": 2**63}, "less than or equal to 1000000000"),
     ],
 )
 def test_a_model_that_nobody_could_serve_is_refused(fields: dict[str, object], words: str) -> None:
@@ -71,3 +72,16 @@ def test_a_model_that_nobody_could_serve_is_refused(fields: dict[str, object], w
 
 def test_a_provider_needs_an_address() -> None:
     assert "give base_url, or a preset" in refusal(ProviderDefinition)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"X\r\nY": "a"}, {"X": "a\r\nY: b"}, {"": "a"}, {"X": ""}, {"X": "a "}, {"X Y": "a"}]
+)
+def test_a_header_is_one_line(headers: dict[str, str]) -> None:
+    assert "pattern" in refusal(ProviderDefinition, base_url="http://h/v1", headers=headers)
+
+
+def test_headers_as_providers_want_them() -> None:
+    headers = {"X-Team": "search and find", "Authorization": "env:KEY", "x_y": '"{}"'}
+    provider = ProviderDefinition.model_validate({"name": "p", "base_url": "http://h/v1", "headers": headers})
+    assert provider.headers == headers
