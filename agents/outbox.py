@@ -1,7 +1,8 @@
 """Facts on their way to the log: sent in batches, acted on only when acknowledged, stopped by a rebalance.
 
 One batch is in flight at a time; what is put meanwhile goes with the next one, so a busy worker pays one round trip
-for many facts and an idle one sends at once.
+for many facts and an idle one sends at once. After a large batch there is a pause: a batch costs a request here, one
+at the broker, and one of everybody who follows the log, however few facts it carries.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ DOUBT_SECONDS = 0.05
 #: Facts of one batch: bounds the time that one batch holds back the next.
 BATCH_FACTS_MAX = 500
 RETRY_SECONDS = 0.5
+#: Facts of a large batch, and the pause after it; the facts of a task or two never wait.
+CROWD_FACTS = 8
+CROWD_REST_SECONDS = 0.01
 
 
 def _always() -> bool:
@@ -108,11 +112,13 @@ class Outbox:
                     continue
                 self._sending, self._waiting = self._waiting[:BATCH_FACTS_MAX], self._waiting[BATCH_FACTS_MAX:]
                 self._landed.clear()
+                rest_seconds = CROWD_REST_SECONDS if len(self._sending) >= CROWD_FACTS else 0.0
                 if not await self._send():
                     self._waiting, self._sending = self._sending + self._waiting, []
-                    self._landed.set()
-                    await asyncio.sleep(RETRY_SECONDS)
+                    rest_seconds = RETRY_SECONDS
                 self._landed.set()
+                if rest_seconds:
+                    await asyncio.sleep(rest_seconds)
             if self._waiting:
                 self._wake.set()
             else:

@@ -72,6 +72,25 @@ async def test_what_comes_while_a_batch_is_in_flight_goes_with_the_next() -> Non
         await outbox.drained()
 
 
+async def test_after_a_large_batch_facts_gather_and_after_a_small_one_they_go_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "CROWD_REST_SECONDS", 3600.0)
+    log = MemoryLog()
+    async with outbox_of(log) as outbox:
+        for number in (1, 2):
+            outbox.put(Outgoing([queued(number)]))
+            await rounds()
+            assert len(log.facts()) == number
+        for number in range(3, 3 + module.CROWD_FACTS):
+            outbox.put(Outgoing([queued(number)]))
+        await rounds()
+        crowd = len(log.facts())
+        outbox.put(Outgoing([queued(99)]))
+        await rounds()
+        assert crowd == len(log.facts()) == 2 + module.CROWD_FACTS
+
+
 async def test_nothing_is_done_before_the_log_has_it() -> None:
     log, called = MemoryLog(), list[int]()
     async with outbox_of(log) as outbox:
