@@ -15,12 +15,12 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks import report
+from benchmarks import profile, report
 from benchmarks.backlog import backlog
 from benchmarks.measures import idle_latency, raw_kafka, throughput_http, throughput_log
 from benchmarks.peers import compared
@@ -39,6 +39,7 @@ def main() -> int:
     parser.add_argument("--samples", type=int, default=200, help="tasks of the latency measure")
     parser.add_argument("--slots", type=int, default=64, help="no-op tasks that run at a time")
     parser.add_argument("--backlog", type=int, default=0, help="tasks that wait in the measure of a long queue")
+    parser.add_argument("--profile", action="store_true", help="profile the roles in one more run, by pyinstrument")
     parser.add_argument("--without-peers", action="store_true", help="measure Penstock alone")
     parser.add_argument("--output", type=Path, help="write the JSON document here too")
     parser.add_argument("--document", type=Path, help="write the table between the marks of this Markdown file")
@@ -51,7 +52,9 @@ def main() -> int:
     if arguments.output:
         arguments.output.write_text(text + "\n", encoding="utf-8")
     if arguments.document:
-        report.write(arguments.document, table)
+        report.write(arguments.document, report.FIGURES, table)
+        if found := document.get("profile"):
+            report.write(arguments.document, report.PROFILE, profile.table(found))
     return 0
 
 
@@ -61,6 +64,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     document = _measure_whole_path(arguments)
     if arguments.backlog:
         document["backlog"] = _measure_backlog(arguments)
+    if arguments.profile:
+        document["profile"] = _profile(arguments)
     peers = {"missing": "left out"}
     if not arguments.without_peers:
         peers = compared.compare(arguments.warm_up, arguments.tasks, arguments.samples)
@@ -115,8 +120,19 @@ def _measure_backlog(arguments: argparse.Namespace) -> dict[str, Any]:
     return found | {"cost_percent": round(100 * less, 1)}
 
 
-def _system(folder: str, slots: int) -> Any:
-    environment = {
+def _profile(arguments: argparse.Namespace) -> profile.Profile:
+    say("profile of the roles")
+    with (
+        tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder,
+        tempfile.TemporaryDirectory(prefix="penstock-bench-") as profiles,
+        _system(folder, arguments.slots, profile.environment(Path(profiles))) as system,
+    ):
+        asyncio.run(throughput_log(system.bootstrap_servers, system.api_url, arguments.warm_up))
+        return profile.profile(system, Path(profiles), arguments.tasks)
+
+
+def _system(folder: str, slots: int, more: Mapping[str, str] | None = None) -> Any:
+    environment = dict(more or {}) | {
         "PENSTOCK_CLASSES": json.dumps({"cpu": {"slots": slots}}),
         "PENSTOCK_MAX_QUEUE_SIZE": "1000000",
         "PENSTOCK_LOG_LEVEL": "WARNING",

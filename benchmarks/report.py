@@ -1,11 +1,12 @@
-"""The figures of a run as a table, and the place of that table in docs/performance.md. Pure but for that file."""
+"""The figures of a run as a table, and the place of tables in docs/performance.md. Pure but for that file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-BEGIN, END = "<!-- figures: written by `make bench` -->", "<!-- end of figures -->"
+#: What stands between marks of these names is written by a benchmark.
+FIGURES, PROFILE = "figures", "profile"
 
 
 def table(document: dict[str, Any]) -> str:
@@ -42,11 +43,17 @@ def table(document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write(path: Path, text: str) -> None:
-    """Put the table between its two marks."""
-    head, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    path.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}", encoding="utf-8")
+def write(path: Path, name: str, text: str) -> None:
+    """Put a table between the two marks of its name."""
+    begin, end = marks(name)
+    head, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    _, _, tail = rest.partition(end)
+    path.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail}", encoding="utf-8")
+
+
+def marks(name: str) -> tuple[str, str]:
+    """The comments before and after a table."""
+    return f"<!-- {name}: written by `make bench` -->", f"<!-- end of {name} -->"
 
 
 _TITLES = {

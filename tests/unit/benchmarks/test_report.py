@@ -35,10 +35,11 @@ def test_a_peer_that_could_not_be_driven_says_why_and_the_others_are_shown() -> 
 
 def test_the_table_replaces_the_one_before_it_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "performance.md"
-    path.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", encoding="utf-8")
-    report.write(path, "new")
-    report.write(path, "newer")
-    assert path.read_text(encoding="utf-8") == f"before\n{report.BEGIN}\n\nnewer\n\n{report.END}\nafter\n"
+    begin, end = report.marks("figures")
+    path.write_text(f"before\n{begin}\nold\n{end}\nafter\n", encoding="utf-8")
+    report.write(path, "figures", "new")
+    report.write(path, "figures", "newer")
+    assert path.read_text(encoding="utf-8") == f"before\n{begin}\n\nnewer\n\n{end}\nafter\n"
 
 
 def test_processor_time_is_what_was_used_between_two_looks_the_largest_first() -> None:
