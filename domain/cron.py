@@ -23,6 +23,16 @@ CatchUp = Literal["none", "last", "all"]
 PUNCTUAL_SECONDS: Final = 120.0
 #: Ticks that passed while nobody was there and are caught up with; the oldest beyond these are left out.
 CATCH_UP_TICKS_MAX: Final = 1000
+#: What cron knows by name. `@reboot` is no time.
+NICKNAMES: Final = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
 _FIELDS: Final = 5
 _SECOND: Final = timedelta(seconds=1)
 
@@ -59,16 +69,20 @@ def cron(expression: str, time_zone: str) -> Cron:
     """The checked expression.
 
     Raises:
-        InvalidCron: no cron expression of five fields, no zone, or no time that ever comes.
+        InvalidCron: no cron expression of five fields, no name of one, no zone, or no time that ever comes.
     """
     try:
         zone = ZoneInfo(time_zone)
     except (KeyError, ValueError, OSError) as error:
         raise InvalidCron("time_zone", f"there is no time zone {time_zone!r}") from error
-    if len(expression.split()) != _FIELDS:
-        raise InvalidCron("cron", "must have five fields: minute, hour, day of month, month, day of week")
+    fields = NICKNAMES.get(expression.strip().lower(), expression).split()
+    if len(fields) != _FIELDS:
+        known = ", ".join(NICKNAMES)
+        raise InvalidCron(
+            "cron", f"must have five fields: minute, hour, day of month, month, day of week; or be {known}"
+        )
     try:
-        checked = Cron(" ".join(expression.split()), zone)
+        checked = Cron(" ".join(fields), zone)
         if next(checked.after(_SOME_TIME), None) is None:
             raise InvalidCron("cron", "never comes")
     except CronSimError as error:

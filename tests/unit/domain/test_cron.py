@@ -36,6 +36,27 @@ def test_clocks_that_change_lose_nothing_and_double_nothing(
     assert ticks(expression, "Europe/Berlin", after, len(expected)) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("@hourly", "21 13:00"),
+        (" @Daily ", "22 00:00"),
+        ("@midnight", "22 00:00"),
+        ("@weekly", "22 00:00"),
+        ("@monthly", "01 00:00"),
+        ("@yearly", "01 00:00"),
+        ("@annually", "01 00:00"),
+    ],
+)
+def test_what_cron_knows_by_name(name: str, expected: str) -> None:
+    assert ticks(name, "UTC", NOON, 1) == [expected]
+
+
+def test_a_restart_is_no_time() -> None:
+    with pytest.raises(InvalidCron, match="@daily"):
+        cron("@reboot", "UTC")
+
+
 def test_the_second_of_two_equal_hours_does_not_run_what_the_first_has_run() -> None:
     between = datetime(2026, 10, 25, 0, 45, tzinfo=UTC)
     assert ticks("30 2 * * *", "Europe/Berlin", between, 1) == ["26 01:30"]
