@@ -52,11 +52,6 @@ def test_what_cron_knows_by_name(name: str, expected: str) -> None:
     assert ticks(name, "UTC", NOON, 1) == [expected]
 
 
-def test_a_restart_is_no_time() -> None:
-    with pytest.raises(InvalidCron, match="@daily"):
-        cron("@reboot", "UTC")
-
-
 def test_the_second_of_two_equal_hours_does_not_run_what_the_first_has_run() -> None:
     between = datetime(2026, 10, 25, 0, 45, tzinfo=UTC)
     assert ticks("30 2 * * *", "Europe/Berlin", between, 1) == ["26 01:30"]
@@ -75,7 +70,7 @@ def test_the_zone_counts() -> None:
         ("61 * * * *", "UTC", "cron"),
         ("0 0 30 2 *", "UTC", "cron"),
         ("", "UTC", "cron"),
-        ("@daily", "UTC", "cron"),
+        ("@reboot", "UTC", "cron"),
         ("* * * * *", "Europe/Atlantis", "time_zone"),
         ("* * * * *", "Europe", "time_zone"),
         ("* * * * *", "", "time_zone"),
