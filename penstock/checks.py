@@ -176,16 +176,13 @@ def _later(subject: str) -> Finding:
 async def _kafka(settings: Settings, bootstrap: str) -> list[Finding]:
     from aiokafka.admin import AIOKafkaAdminClient
 
+    from streams import clients
     from streams.topics import all_topics
 
     if not await is_kafka_ready(bootstrap):
         return [Finding("kafka", "failing", f"{bootstrap} does not answer", "Start it, or correct the address.")]
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
+    async with clients.running(AIOKafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
         existing = set(await admin.list_topics())
-    finally:
-        await admin.close()
     wanted = {topic.name for topic in all_topics({name: each.shards for name, each in settings.classes.items()})}
     absent = sorted(wanted - existing)
     topics = (

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
 from aiokafka import AIOKafkaConsumer
@@ -24,6 +22,7 @@ from projections.migrate import migrate
 from projections.projector import Projector
 from projections.recorded import LogTooShort, recorded, records_behind
 from projections.writer import ProjectedElsewhere
+from streams.outages import until_stopped
 from streams.topics import recorded_topics
 
 logger = logging.getLogger(__name__)
@@ -70,7 +69,8 @@ async def run_projector(config: ProjectorConfig, stop: asyncio.Event) -> None:
     while not stop.is_set():
         started_at = time.monotonic()
         try:
-            await _until_stopped(_work(config, stop), stop)
+            # A batch that is cut off is rolled back, and projected by the next one.
+            await until_stopped(_work(config, stop), stop, STOP_GRACE_SECONDS)
         except OUTAGES as error:
             if time.monotonic() - started_at > RETRY_DELAY_SECONDS_MAX:
                 delay = RETRY_DELAY_SECONDS
@@ -78,22 +78,6 @@ async def run_projector(config: ProjectorConfig, stop: asyncio.Event) -> None:
             logger.warning("action=wait seconds=%.2f error=%s: %s", delay, type(error).__name__, reason)
             await _pause(stop, delay)
             delay = min(2 * delay, RETRY_DELAY_SECONDS_MAX)
-
-
-async def _until_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
-    """Let the work end by itself, but not long after the word to stop: it may wait for a server that is away."""
-    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait({working}, timeout=STOP_GRACE_SECONDS)
-        # A batch that is cut off is rolled back, and projected by the next one.
-        if not working.done():
-            return
-        working.result()
-    finally:
-        for task in (working, stopping):
-            task.cancel()
-        await asyncio.wait({working, stopping})
 
 
 async def _work(config: ProjectorConfig, stop: asyncio.Event) -> None:

@@ -9,6 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from domain.errors import PenstockError
+from streams import clients
 from streams.topics import Topic
 
 
@@ -24,17 +25,13 @@ async def ensure_topics(bootstrap_servers: str, topics: Iterable[Topic], *, repl
         KafkaError: the broker refused or cannot be reached.
     """
     declared = {topic.name: topic for topic in topics}
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-    await admin.start()
-    try:
+    async with clients.running(AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)) as admin:
         existing = set(await admin.list_topics())
         missing = [topic for name, topic in declared.items() if name not in existing]
         if missing:
             await _create(admin, missing, replication_factor)
         await _check(admin, [topic for name, topic in declared.items() if name in existing])
         return [topic.name for topic in missing]
-    finally:
-        await admin.close()
 
 
 async def _create(admin: AIOKafkaAdminClient, missing: list[Topic], replication_factor: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, Self, TypeVar
 
@@ -12,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from streams import history
+from streams import clients, history
 from streams.log import LogUnavailable
 
 T = TypeVar("T")
@@ -37,15 +36,17 @@ class Cluster:
         self._partitions: dict[str, list[TopicPartition]] = {}
 
     async def __aenter__(self) -> Self:
-        await self._consumer.start()
-        await self._admin.start()
+        await clients.start(self._consumer)
+        try:
+            await clients.start(self._admin)
+        except BaseException:
+            await clients.stop(self._consumer)
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        with suppress(KafkaError, TimeoutError):
-            await asyncio.wait_for(self._consumer.stop(), self._timeout_seconds)
-        with suppress(KafkaError, TimeoutError):
-            await asyncio.wait_for(self._admin.close(), self._timeout_seconds)
+        await clients.stop(self._consumer, self._timeout_seconds)
+        await clients.stop(self._admin, self._timeout_seconds)
 
     async def ends(self, topics: Iterable[str]) -> Offsets:
         """The next offset to be written in every partition of the topics.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from streams import header_names
+from streams import clients, header_names
 
 #: Records of one poll: large, since nobody waits for single ones.
 BATCH_RECORDS_MAX = 5000
@@ -26,12 +26,9 @@ async def reader(bootstrap_servers: str, topics: Iterable[str]) -> AsyncIterator
         auto_offset_reset="earliest",
         max_poll_records=BATCH_RECORDS_MAX,
     )
-    try:
-        await consumer.start()
+    async with clients.running(consumer):
         consumer.assign(await partitions_of(consumer, topics))
         yield consumer
-    finally:
-        await consumer.stop()
 
 
 async def partitions_of(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> list[TopicPartition]:
@@ -113,10 +110,6 @@ async def backlog(bootstrap_servers: str, group: str, partitions: Sequence[Topic
 
 
 async def _committed(bootstrap_servers: str, group: str) -> dict[TopicPartition, int]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-    try:
-        await admin.start()
+    async with clients.running(AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)) as admin:
         offsets = await admin.list_consumer_group_offsets(group)
-    finally:
-        await admin.close()
     return {partition: found.offset for partition, found in offsets.items() if found.offset >= 0}

@@ -30,7 +30,7 @@ from domain.configuration import Configuration
 from domain.submission import SubmissionDefaults
 from schemas.codec import encode
 from schemas.events import TaskSubmitted
-from streams import dead_letters, header_names, held_work, intake_records, topics
+from streams import clients, dead_letters, header_names, held_work, intake_records, topics
 from streams.admission import Admission
 from streams.dead_letters import Origin
 from streams.hearing import hear_commands
@@ -38,6 +38,7 @@ from streams.held_work import HeldWork
 from streams.intake_records import Unacceptable
 from streams.leading import take_turns
 from streams.log import Appended, EventLog, LogUnavailable
+from streams.outages import through_outages
 from streams.ports import Appends, IntakeReadModel, ReadModelUnavailable
 from streams.registry import RegistryTail
 from streams.schedule_clock import ScheduleClock
@@ -51,6 +52,7 @@ BATCH_RECORDS_MAX = 1000
 POLL_TIMEOUT_MS = 200
 RETRY_DELAY_SECONDS = 1.0
 COMMIT_TIMEOUT_SECONDS = 5.0
+STOP_GRACE_SECONDS = 3.0
 #: Tasks that this process remembers to have taken in, so that quick repeats cost no look-up and make no second task.
 RECENT_MAX = 100_000
 #: Look-ups of known ids are tried this often; then the record is copied. Its owner recognises a repeat by the event id
@@ -85,9 +87,12 @@ class IntakeConfig:
 async def run_intake(config: IntakeConfig, stop: asyncio.Event) -> None:
     """Take in records, release held work and cancel it on request, until told to stop. Outages are waited for.
 
-    Raises:
-        KafkaError: Kafka could not be reached at the start.
+    What is cut off is whole all the same: a record that was not committed comes again, and is recognised.
     """
+    await through_outages(lambda: _work(config, stop), stop, STOP_GRACE_SECONDS)
+
+
+async def _work(config: IntakeConfig, stop: asyncio.Event) -> None:
     admission = Admission(config.max_queue_size)
     async with EventLog(config.bootstrap_servers, client_id="penstock-intake") as log:
         waiting = HeldWork(log, config.tasks, admission, config.classes)
@@ -145,16 +150,12 @@ class Intake:
             # Waiting out a long outage of the log must not look like a dead consumer.
             max_poll_interval_ms=2_000_000_000,
         )
-        try:
-            await consumer.start()
+        async with clients.running(consumer):
             self._consumer = consumer
             while not stop.is_set():
                 batches = await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=BATCH_RECORDS_MAX)
                 if await self._copied([record for records in batches.values() for record in records], stop):
                     await self._commit(consumer)
-        finally:
-            with suppress(KafkaError, TimeoutError):
-                await asyncio.wait_for(consumer.stop(), 5.0)
 
     async def _commit(self, consumer: AIOKafkaConsumer) -> None:
         """Commit all that was passed: records, and what is none to us, such as the ends of transactions.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -19,7 +19,7 @@ from schemas.configuration import ConfigurationEvent
 from schemas.envelope import Headers, headers
 from schemas.events import LifecycleEvent, TaskSubmitted
 from schemas.workflows import WorkflowSubmitted
-from streams import partitioner, topics
+from streams import clients, partitioner, topics
 
 
 class LogUnavailable(PenstockError):
@@ -56,12 +56,11 @@ class EventLog:
         )
 
     async def __aenter__(self) -> Self:
-        await self._producer.start()
+        await clients.start(self._producer)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        with suppress(KafkaError, TimeoutError):
-            await asyncio.wait_for(self._producer.stop(), self._timeout_seconds)
+        await clients.stop(self._producer, self._timeout_seconds)
 
     async def submit(self, submission: TaskSubmitted) -> Appended:
         """Accept a task: one record on its class topic."""

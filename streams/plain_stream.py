@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
-from streams import header_names
+from streams import clients, header_names
 from streams.session import Session
 from streams.shard_stream import POLL_RECORDS_MAX, GroupMembership, Ownership, ShardOwner, ShardRecord
 
@@ -45,7 +45,7 @@ class PlainShardStream:
     async def start(self, owner: ShardOwner) -> None:
         self._owner = owner
         header_names.tolerate_any()
-        await self._consumer.start()
+        await clients.start(self._consumer)
         self._session.watch(self._consumer._coordinator)  # aiokafka tells nobody of its heartbeats
         self._consumer.subscribe(list(self._membership.topics), listener=_Listener(self))
         self._tasks = [asyncio.create_task(self._poll()), asyncio.create_task(self._commit_regularly())]
@@ -57,7 +57,7 @@ class PlainShardStream:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with suppress(KafkaError):
             await self._commit()
-        await self._consumer.stop()
+        await clients.stop(self._consumer)
 
     async def ended(self) -> None:
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from streams.admin import ensure_topics
 from streams.log import EventLog
 from streams.registry import RegistryTail
 from tests.support.callers import problem
-from tests.support.doors import CLASSES, Doors, eventually, records
+from tests.support.doors import CLASSES, PATIENCE_SECONDS, Doors, eventually, records
 from tests.support.registries import following
 
 pytestmark = [pytest.mark.external_service, pytest.mark.slow]
@@ -95,7 +96,7 @@ async def test_both_doors_outlive_the_broker(broker: MortalBroker, database: str
 
             return holds
 
-        # Both doors are at work: an intake that only begins to join its group is another matter.
+        # Both doors are at work: an intake that only begins to join its group is another matter, and tested below.
         await send(f"{tenant}-before")
         await eventually(shown(1), "the first task")
         assert (await client.post(PATH, json=task | {"id": f"{tenant}-0"})).status_code == 202
@@ -121,6 +122,54 @@ async def test_both_doors_outlive_the_broker(broker: MortalBroker, database: str
         submissions = [message for message in found if isinstance(message, TaskSubmitted)]
         # The refused append may have been written all the same: then the same event is there twice.
         assert len({each.event_id for each in submissions}) == len({each.task_id for each in submissions}) == 5
+
+
+class Striking(logging.Handler):
+    """Does something the first time that aiokafka is about to do what begins with these words, and before it does."""
+
+    def __init__(self, words: str, strike: Callable[[], None]) -> None:
+        super().__init__(logging.INFO)
+        self._words, self._strike = words, strike
+        self.struck = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler`."""
+        if record.getMessage().startswith(self._words) and not self.struck.is_set():
+            self._strike()
+            self.struck.set()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param("Updating subscribed topics to: frozenset({'tasks-intake'})", id="connecting"),
+        pytest.param("(Re-)joining group intake", id="joining"),
+    ],
+)
+async def test_an_intake_whose_first_join_is_cut_off_begins_again(
+    broker: MortalBroker, database: str, words: str
+) -> None:
+    doors = Doors(broker.address, database)
+    await doors.prepare()
+    striking = Striking(words, broker.kill)
+    clients = logging.getLogger("aiokafka")
+    clients.addHandler(striking)
+    clients.setLevel(logging.INFO)
+    try:
+        async with doors.intake():
+            await asyncio.wait_for(striking.struck.wait(), PATIENCE_SECONDS)
+            await broker.start()
+            async with AIOKafkaProducer(bootstrap_servers=broker.address) as producer:
+                task = {"type": "echo", "payload": {"text": "x"}, "id": "after"}
+                await producer.send_and_wait(topics.INTAKE, json.dumps(task).encode())
+
+            async def taken_in() -> bool:
+                return bool(await records(broker.address, "tasks-doorcpu-normal", lambda _: True))
+
+            await eventually(taken_in, "the intake to be at work")
+    finally:
+        clients.removeHandler(striking)
+        clients.setLevel(logging.NOTSET)
 
 
 async def test_the_registry_is_followed_through_an_outage(broker: MortalBroker) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -31,18 +30,7 @@ from streams.state_header import state_said
 from tests.support.doors import CATALOGUE, CLASSES, Doors, eventually, records
 from tests.support.hands import Hands, working
 
-pytestmark = [
-    pytest.mark.external_service,
-    # What is cut off in the middle of a connection leaves it to the garbage collector, sooner or later.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def left_to_the_garbage_collector() -> Iterator[None]:
-    """Collected here, and not in a test that has nothing to do with it."""
-    yield
-    gc.collect()
+pytestmark = pytest.mark.external_service
 
 
 @pytest.fixture
