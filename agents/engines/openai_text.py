@@ -21,6 +21,11 @@ CONNECT_SECONDS_MAX = 10.0
 DETAIL_CHARACTERS_MAX = 500
 
 
+async def load_client() -> Any:
+    """The client library. Its first import takes seconds of a busy machine, and the event loop goes on meanwhile."""
+    return await asyncio.to_thread(importlib.import_module, "openai")
+
+
 class OpenAIText:
     """One endpoint. The connection pool belongs to the event loop that first uses it."""
 
@@ -45,7 +50,7 @@ class OpenAIText:
         return False
 
     async def warm_up(self) -> None:
-        """Import the client library, which takes a second."""
+        """Open the client."""
         await self._open()
 
     async def close(self) -> None:
@@ -75,8 +80,7 @@ class OpenAIText:
 
     async def _open(self) -> AsyncOpenAI:
         if self._client is None:
-            # Importing takes a second; the event loop must not stand still for it.
-            openai = await asyncio.to_thread(importlib.import_module, "openai")
+            openai = await load_client()
             timeout = openai.Timeout(self._silence_seconds_max, connect=CONNECT_SECONDS_MAX)
             self._client = openai.AsyncOpenAI(
                 base_url=self._base_url,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel
 
 from agents.engines.local_text import LocalText
-from agents.engines.openai_text import OpenAIText
+from agents.engines.openai_text import OpenAIText, load_client
 from agents.engines.probes import http_probe, local_probe
 from agents.engines.providers import connect, connection_to
 from agents.engines.replicas import Instance, Replicas
@@ -61,6 +61,7 @@ class TextModels:
         self._open: dict[str, _Open] = {}
         self._default: Served | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._loading: asyncio.Task[object] | None = None
         #: Told of each call: how long it took, and by what it failed. Interrupted ones are not told.
         self.on_call: Callable[[ModelDefinition, float, TaskError | None], None] = lambda model, seconds, error: None
 
@@ -70,6 +71,9 @@ class TextModels:
         One that is reached in another way is closed: attempts that use it fail, and are tried again.
         """
         self._models, self._providers = models, providers
+        if models and self._loading is None:
+            # Now, rather than under the first attempt: on a busy machine its permits ran out meanwhile.
+            self._loading = asyncio.get_running_loop().create_task(load_client())
         for name, each in list(self._open.items()):
             if not each.serves(models.get(name), providers):
                 del self._open[name]
@@ -107,7 +111,8 @@ class TextModels:
         opened = [each.served for each in self._open.values()] + ([self._default] if self._default else [])
         self._open.clear()
         self._default = None
-        await asyncio.gather(*self._closing, *(each.text.close() for each in opened))
+        loading = [self._loading] if self._loading else []
+        await asyncio.gather(*loading, *self._closing, *(each.text.close() for each in opened))
 
     def _of_settings(self) -> Served:
         if self._default is None:

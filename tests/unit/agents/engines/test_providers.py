@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import HttpUrl
 
-from agents.engines import providers
+from agents.engines import providers, text_models
 from agents.engines.openai_text import OpenAIText
 from agents.engines.providers import connect, connection_to
 from agents.engines.text_models import TextModels
@@ -120,3 +120,23 @@ async def test_a_name_that_nobody_defined_is_asked_of_the_settings_endpoint_only
         with_models.get("whatever")
     with pytest.raises(TaskError, match="no model can take the task now"):
         with_models.get("auto")
+
+
+async def test_the_client_is_loaded_once_as_soon_as_there_are_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    loads = 0
+
+    async def load() -> None:
+        nonlocal loads
+        loads += 1
+
+    monkeypatch.setattr(text_models, "load_client", load)
+    models = TextModels(LlmSettings())
+    models.configure({}, {})
+    models.configure({"m": model()}, {"p": PROVIDER})
+    models.configure({"m": model(quality=0.9)}, {"p": PROVIDER})
+    await models.close()
+    assert loads == 1
+    none = TextModels(LlmSettings())
+    none.configure({}, {})
+    await none.close()
+    assert loads == 1
