@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -37,7 +37,7 @@ from streams.hearing import hear_commands
 from streams.held_work import HeldWork
 from streams.intake_records import Unacceptable
 from streams.leading import take_turns
-from streams.log import Appended, EventLog, LogUnavailable
+from streams.log import Append, Appended, EventLog, LogUnavailable
 from streams.outages import through_outages
 from streams.ports import Appends, IntakeReadModel, ReadModelUnavailable
 from streams.registry import RegistryTail
@@ -206,9 +206,9 @@ class Intake:
                 for task in tasks:
                     found.setdefault(task.task_id, task)
         new = await self._unknown(found)
-        copies = await self._begin(new, at)
-        await self._log.all_acknowledged([*appends, *(future for _, future in copies)])
-        for task, future in copies:
+        copies = await self._log.send_all(self._copies(new, at))
+        await self._log.all_acknowledged([*appends, *copies])
+        for task, future in zip(new, copies, strict=True):
             self._remember(task, future.result())
 
     def _read(self, record: ConsumerRecord, at: datetime) -> list[TaskSubmitted]:
@@ -246,33 +246,24 @@ class Intake:
                 return [task for task_id, task in fresh.items() if task_id not in known]
         return list(fresh.values())
 
-    async def _begin(
-        self, tasks: Iterable[TaskSubmitted], at: datetime
-    ) -> list[tuple[TaskSubmitted, asyncio.Future[Any]]]:
-        """Begin to append each task where it belongs now."""
-        taken: Counter[str] = Counter()
-        begun = []
+    def _copies(self, tasks: Sequence[TaskSubmitted], at: datetime) -> list[Append]:
+        """Each task where it belongs now."""
+        room = {name: self._waiting.room(name) for name in {task.resource_class for task in tasks}}
+        copies = []
         for task in tasks:
             name = task.resource_class
             if task.depends_on:
-                future = await self._hold(task, holds.DEPENDENCIES, task.run_at, at)
+                copy = _held(task, holds.DEPENDENCIES, task.run_at, at)
             elif task.run_at is not None and task.run_at > at:
-                future = await self._hold(task, holds.RUN_AT, task.run_at, at)
-            elif self._waiting.room(name) > taken[name]:
-                taken[name] += 1
-                topic = topics.band_of(name, task.priority)
-                future = await self._log.send(task, topic, task.routing_key, traceparent=task.traceparent)
+                copy = _held(task, holds.RUN_AT, task.run_at, at)
+            elif room[name] > 0:
+                room[name] -= 1
+                copy = Append(task, topics.band_of(name, task.priority), task.routing_key, task.traceparent)
             else:
                 self._waiting.put_aside(name)
-                future = await self._hold(task, holds.QUEUE_FULL, at, at)
-            begun.append((task, future))
-        return begun
-
-    async def _hold(
-        self, task: TaskSubmitted, reason: str, until: datetime | None, at: datetime
-    ) -> asyncio.Future[Any]:
-        fact = held_work.held(task, encode(task), reason, until, at)
-        return await self._log.record(fact, traceparent=task.traceparent)
+                copy = _held(task, holds.QUEUE_FULL, at, at)
+            copies.append(copy)
+        return copies
 
     def _remember(self, task: TaskSubmitted, written: Any) -> None:
         if written.topic != topics.LIFECYCLE:
@@ -290,6 +281,11 @@ class Intake:
             # What was known plus what was copied since still bounds the queues.
             logger.warning("intake cannot see the queues: %s", error)
         self._queues_seen_at = time.monotonic()
+
+
+def _held(task: TaskSubmitted, reason: str, until: datetime | None, at: datetime) -> Append:
+    fact = held_work.held(task, encode(task), reason, until, at)
+    return Append(fact, topics.LIFECYCLE, task.task_id, task.traceparent)
 
 
 def _origin(record: ConsumerRecord) -> Origin:

@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
@@ -37,6 +37,16 @@ class Appended:
     topic: str
     partition: int
     offset: int
+
+
+class Append(NamedTuple):
+    """A message, and where it goes."""
+
+    message: AnyMessage
+    topic: str
+    key: str
+    #: W3C trace context.
+    traceparent: str | None
 
 
 class EventLog:
@@ -91,16 +101,19 @@ class EventLog:
         return await self.send(fact, topics.LIFECYCLE, fact.task_id, traceparent=traceparent)
 
     async def record_all(self, facts: Iterable[tuple[LifecycleEvent, str | None]]) -> list[asyncio.Future[Any]]:
-        """Begin to append facts, each with its trace context, in order; all of them within one timeout.
+        """Begin to append facts, each with its trace context; see `send_all`."""
+        return await self.send_all(Append(fact, topics.LIFECYCLE, fact.task_id, trace) for fact, trace in facts)
+
+    async def send_all(self, appends: Iterable[Append]) -> list[asyncio.Future[Any]]:
+        """Begin several appends, in order; all of them within one timeout.
 
         Raises as `append` does; some of them may then be written all the same.
         """
-        async with self._bounded(topics.LIFECYCLE):
+        all_of_them = list(appends)
+        async with self._bounded(", ".join(sorted({each.topic for each in all_of_them}))):
             return [
-                await self._begin(
-                    topics.LIFECYCLE, encode(fact), fact.task_id.encode(), headers(fact, traceparent=traceparent)
-                )
-                for fact, traceparent in facts
+                await self._begin(topic, encode(message), key.encode(), headers(message, traceparent=traceparent))
+                for message, topic, key, traceparent in all_of_them
             ]
 
     async def fact(self, fact: LifecycleEvent) -> Appended:

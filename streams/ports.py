@@ -14,6 +14,7 @@ from domain.task import TaskState
 from schemas.codec import Message
 from schemas.envelope import Headers
 from schemas.events import LifecycleEvent, TaskSubmitted
+from streams.log import Append
 
 
 class ReadModelUnavailable(PenstockError):
@@ -153,6 +154,10 @@ class Appends(Protocol):
         self, message: Message, topic: str, key: str, *, traceparent: str | None = None
     ) -> asyncio.Future[Any]:
         """Begin to append a message."""
+        ...
+
+    async def send_all(self, appends: Iterable[Append]) -> list[asyncio.Future[Any]]:
+        """Begin several, in order."""
         ...
 
     async def append(

@@ -19,7 +19,7 @@ from schemas.envelope import Headers
 from schemas.events import LifecycleEvent, TaskSubmitted
 from schemas.workflows import WorkflowSubmitted
 from streams import topics
-from streams.log import Appended, LogUnavailable
+from streams.log import Append, Appended, LogUnavailable
 from tests.support.memory_read_model import MemoryReadModel, topics_of_class
 from tests.support.memory_registry import MemoryRegistry
 
@@ -95,6 +95,10 @@ class MemoryLog:
     ) -> asyncio.Future[Any]:
         """One record."""
         return self._done(await self.write(topic, message))
+
+    async def send_all(self, appends: Iterable[Append]) -> list[asyncio.Future[Any]]:
+        """One record each."""
+        return [self._done(await self.write(each.topic, each.message)) for each in appends]
 
     async def append(
         self, topic: str, value: bytes | None, key: bytes | None, record_headers: Headers, partition: int | None = None
