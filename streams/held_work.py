@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -111,10 +111,22 @@ class HeldWork:
         """
         await self._forget_what_is_gone()
         await self._obey(at)
+        reasons = await self._tasks.hold_reasons()
+        if reasons:
+            await self._move(reasons, at)
+        else:
+            # Nothing waits, so nothing waits for room: a turn beside work that flows is two look-ups.
+            self._ready.clear()
+            self._backlog.clear()
+        await self._stop_workflows(at)
+
+    async def _move(self, reasons: Collection[str], at: datetime) -> None:
+        """End and release what is held for these reasons, as far as they are over."""
         await self._end(await self._tasks.expired(at, EXPIRED_A_TURN_MAX), self._expiry, at)
-        await self._look_at_dependants(at)
+        if holds.DEPENDENCIES in reasons:
+            await self._look_at_dependants(at)
         self._admission.observe(await self._tasks.queue())
-        open_reasons = self._open(await self._tasks.hold_reasons())
+        open_reasons = self._open(reasons)
         for resource_class in self._classes:
             await self._release(resource_class, open_reasons, at)
 
@@ -188,6 +200,8 @@ class HeldWork:
                 return None
 
             await self._end(await self._tasks.held({task_id for task_id, _ in ending}), end, at)
+
+    async def _stop_workflows(self, at: datetime) -> None:
         stops = await self._dependants.stops(at)
         await self._log.all_acknowledged([await self._log.send(each, topics.COMMANDS, each.task_id) for each in stops])
         self._dependants.sent(stops)

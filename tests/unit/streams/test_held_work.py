@@ -64,6 +64,19 @@ async def test_a_task_goes_on_when_its_time_has_come(world: MemoryWorld, service
     assert world.log.records["tasks-cpu-normal"] == [task("a")]
 
 
+async def test_a_turn_asks_little_while_nothing_is_held(world: MemoryWorld, service: HeldWork) -> None:
+    world.happens(task("a"))
+    await service.turn(SOON)
+    assert set(world.read_model.calls) == {"hold_reasons", "unfinished_steps"}
+
+
+async def test_what_was_put_aside_for_room_stands_in_nobodys_way_once_nothing_is_held(service: HeldWork) -> None:
+    service.put_aside("cpu")
+    assert service.room("cpu") == 0
+    await service.turn(SOON)
+    assert service.room("cpu") == BOUND
+
+
 async def test_a_task_that_is_still_shown_as_held_is_not_released_again(world: MemoryWorld, service: HeldWork) -> None:
     hold(world, task("a"))
     for _ in range(3):
