@@ -222,7 +222,8 @@ async def intake(settings: Settings, stop: asyncio.Event) -> None:
     from projections.database import open_engine
     from projections.endings import Endings
     from projections.intake_model import IntakeTasks
-    from streams.intake import IntakeConfig, run_intake
+    from streams.intake import IntakeConfig
+    from streams.intake_process import run_intake
 
     bootstrap_servers, database_url = addresses(settings)
     engine = open_engine(database_url)

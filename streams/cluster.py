@@ -36,13 +36,24 @@ class Cluster:
         self._partitions: dict[str, list[TopicPartition]] = {}
 
     async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            LogUnavailable: no broker answers.
+        """
+        try:
+            await self._connect()
+        except KafkaError as error:
+            raise LogUnavailable(f"the broker cannot be reached: {error}") from error
+        return self
+
+    async def _connect(self) -> None:
         await clients.start(self._consumer)
         try:
             await clients.start(self._admin)
         except BaseException:
             await clients.stop(self._consumer)
             raise
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         await clients.stop(self._consumer, self._timeout_seconds)

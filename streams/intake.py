@@ -17,7 +17,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,15 +33,10 @@ from schemas.events import TaskSubmitted
 from streams import clients, dead_letters, header_names, held_work, intake_records, topics
 from streams.admission import Admission
 from streams.dead_letters import Origin
-from streams.hearing import hear_commands
 from streams.held_work import HeldWork
 from streams.intake_records import Unacceptable
-from streams.leading import take_turns
-from streams.log import Append, Appended, EventLog, LogUnavailable
-from streams.outages import through_outages
+from streams.log import Append, Appended, LogUnavailable
 from streams.ports import Appends, IntakeReadModel, ReadModelUnavailable
-from streams.registry import RegistryTail
-from streams.schedule_clock import ScheduleClock
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +47,6 @@ BATCH_RECORDS_MAX = 1000
 POLL_TIMEOUT_MS = 200
 RETRY_DELAY_SECONDS = 1.0
 COMMIT_TIMEOUT_SECONDS = 5.0
-STOP_GRACE_SECONDS = 3.0
 #: Tasks that this process remembers to have taken in, so that quick repeats cost no look-up and make no second task.
 RECENT_MAX = 100_000
 #: Look-ups of known ids are tried this often; then the record is copied. Its owner recognises a repeat by the event id
@@ -82,38 +76,6 @@ class IntakeConfig:
     configuration: Configuration = field(default_factory=Configuration)
     #: Runs until cancelled, and tells of tasks that have ended.
     endings: Callable[[Callable[[Iterable[str]], None]], Coroutine[Any, Any, None]] = _tell_of_none
-
-
-async def run_intake(config: IntakeConfig, stop: asyncio.Event) -> None:
-    """Take in records, release held work and cancel it on request, until told to stop. Outages are waited for.
-
-    What is cut off is whole all the same: a record that was not committed comes again, and is recognised.
-    """
-    await through_outages(lambda: _work(config, stop), stop, STOP_GRACE_SECONDS)
-
-
-async def _work(config: IntakeConfig, stop: asyncio.Event) -> None:
-    admission = Admission(config.max_queue_size)
-    async with EventLog(config.bootstrap_servers, client_id="penstock-intake") as log:
-        waiting = HeldWork(log, config.tasks, admission, config.classes)
-        defaults = config.defaults.following(lambda: registry.configuration.models)
-        clock = ScheduleClock(log, config.tasks, config.catalogue, defaults)
-
-        def configure(configuration: Configuration) -> None:
-            waiting.configure(configuration)
-            clock.configure(configuration)
-
-        registry = RegistryTail(config.bootstrap_servers, configure, config.configuration)
-        intake = Intake(replace(config, defaults=defaults), log, admission, waiting)
-        # What was asked while this process was away is known before anything moves.
-        heard = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            beside = [group.create_task(registry.run()), group.create_task(config.endings(waiting.ended))]
-            group.create_task(hear_commands(config.bootstrap_servers, waiting.ask, heard, stop))
-            group.create_task(take_turns([waiting, clock], stop, lambda: intake.leads() and heard.is_set()))
-            await intake.run(stop)
-            for task in beside:
-                task.cancel()
 
 
 class Intake:

@@ -23,7 +23,8 @@ from projections.migrate import migrate
 from projections.runner import ProjectorConfig, run_projector
 from streams import history
 from streams.admin import ensure_topics
-from streams.intake import IntakeConfig, run_intake
+from streams.intake import IntakeConfig
+from streams.intake_process import run_intake
 from streams.topics import all_topics
 from tests.support.callers import calling
 from tests.support.memory_world import EchoPayload, OtherPayload

@@ -24,7 +24,8 @@ from schemas.codec import encode
 from schemas.configuration import DispatchPaused, DispatchResumed, ScheduleDefined, ScheduleRemoved
 from schemas.events import TaskSubmitted
 from streams import topics
-from streams.intake import IntakeConfig, run_intake
+from streams.intake import IntakeConfig
+from streams.intake_process import run_intake
 from streams.log import EventLog
 from streams.state_header import state_said
 from tests.support.doors import CATALOGUE, CLASSES, Doors, eventually, records

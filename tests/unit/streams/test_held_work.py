@@ -185,7 +185,8 @@ async def test_only_the_leader_moves_tasks_and_another_may_become_it(
         return asked[-1]
 
     monkeypatch.setattr(leading, "POLL_INTERVAL_SECONDS", 0.001)
-    await asyncio.wait_for(leading.take_turns([service], stop, leads), 10)
+    lead = leading.Lead(leads, lambda: world.broker.ends(()), world.read_model.projected)
+    await asyncio.wait_for(leading.take_turns([service], stop, lead), 10)
     assert asked == [False, False, True]
     assert world.log.records["tasks-cpu-normal"] == [task("a")]
 
@@ -318,6 +319,37 @@ async def test_a_wish_that_comes_with_a_lagging_projector_is_not_lost_on_release
     await service.turn(SOON)
     ((topic, _, _),) = world.log.envelopes
     assert topic == "tasks-cpu-high"
+
+
+async def test_one_that_comes_to_lead_releases_nothing_in_a_state_that_its_predecessor_has_changed(
+    world: MemoryWorld, service: HeldWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take the task for one that nobody has moved on, and two facts would get the same place in its order."""
+    held = owned_hold(world, holds.paused("class", "cpu"))
+    await service.turn(AT)
+    world.read_model.projecting = False
+    service.ask(ChangePriority(task_id="a", requested_at=AT, priority=3))
+    await service.turn(AT)
+    successor = HeldWork(world.log, world.read_model, Admission(BOUND), ("cpu", "io"))
+    successor.configure(Configuration())
+    stop, turns = asyncio.Event(), 0
+
+    def leads() -> bool:
+        nonlocal turns
+        turns += 1
+        world.read_model.projecting = turns > 3
+        assert world.read_model.projecting or not world.log.envelopes
+        if world.log.envelopes:
+            stop.set()
+        return True
+
+    monkeypatch.setattr(leading, "POLL_INTERVAL_SECONDS", 0.001)
+    recorded = topics.recorded_topics(("cpu", "io"))
+    lead = leading.Lead(leads, lambda: world.broker.ends(recorded), world.read_model.projected)
+    await asyncio.wait_for(leading.take_turns([successor], stop, lead), 10)
+    ((topic, _, headers),) = world.log.envelopes
+    said = state_said(headers, task("a"))
+    assert (topic, said.version) == ("tasks-cpu-high", (held.run, held.epoch, held.sequence + 1))
 
 
 async def test_a_held_task_expires_at_its_deadline(world: MemoryWorld, service: HeldWork) -> None:
