@@ -21,7 +21,7 @@ from agents.window import Window
 from domain.configuration import Configuration
 from domain.decide import Expire, Queue, Start
 from domain.errors import TaskError
-from domain.strategies.strategy import Lane, Waiting
+from domain.strategies.strategy import Refuser, Waiting
 
 #: A wait of at least this long is worth a fact of its own; shorter ones show in the time of the start.
 NOTICE_SECONDS = 1.0
@@ -119,8 +119,8 @@ class Dispatcher:
             return TICK_SECONDS
         return min(TICK_SECONDS, max(0.0, (next_at - datetime.now(UTC)) / timedelta(seconds=1)))
 
-    def _opened(self, lanes: Iterable[Lane]) -> None:
-        self._gatekeeper.open(lanes, datetime.now(UTC).timestamp() * 1000)
+    def _opened(self, refusers: Iterable[Refuser]) -> None:
+        self._gatekeeper.open(refusers, datetime.now(UTC).timestamp() * 1000)
         self._wake.set()
 
     def _expire(self, owner: Owner, now: datetime) -> None:
@@ -138,10 +138,10 @@ class Dispatcher:
         self._running.forget_lost()
         now_ms = int(now.timestamp() * 1000)
 
-        def admits(task: Waiting) -> bool:
-            return self._gatekeeper.admits(task, now_ms)
+        def refuser(task: Waiting) -> Refuser | None:
+            return self._gatekeeper.refuser(task, now_ms)
 
-        while self._running.free > 0 and (entry := self._window.take(now_ms, admits)) is not None:
+        while self._running.free > 0 and (entry := self._window.take(now_ms, refuser)) is not None:
             self._start(owner, entry, now)
 
     def _start(self, owner: Owner, entry: Entry, now: datetime) -> None:

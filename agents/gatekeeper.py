@@ -1,48 +1,54 @@
 """Whether a task may start now: nothing that concerns it is paused, no other suspect runs, and no limit refuses it.
 
-A lane whose first task is refused stays closed, for a reason that can be told, until what refused it is over.
+What refuses keeps its lanes closed, for a reason that can be told, until it refuses no more.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
 from agents.limits.gates import Gates
 from domain.configuration import Configuration
 from domain.holds import model_offline, paused
 from domain.limits.tickets import Refusal, Ticket
-from domain.strategies.strategy import Lane, Waiting
+from domain.strategies.strategy import Lane, Refuser, Waiting
 from domain.waits import PAUSED, RECOVERY, Ledger
 
 
 class Gatekeeper:
     """Everything that can refuse a start, in the order in which it is asked."""
 
-    def __init__(self, resource_class: str, gates: Gates, ledger: Ledger, reopen: Callable[[Lane], None]) -> None:
+    def __init__(self, resource_class: str, gates: Gates, ledger: Ledger, reopen: Callable[[Refuser], None]) -> None:
         self.gates = gates
         self._resource_class, self._ledger, self._reopen = resource_class, ledger, reopen
         self._configuration = Configuration()
-        self._closed: dict[Lane, Refusal] = {}
+        #: What refuses, and the lanes that it was asked for.
+        self._refusals: dict[Refuser, Refusal] = {}
+        self._lanes: defaultdict[Refuser, dict[Lane, None]] = defaultdict(dict)
         #: The suspect that runs: one at a time, so that a killer cannot take another one along twice.
         self._suspect: str | None = None
+        self._one_suspect = Refuser(RECOVERY, "suspect", resource_class)
         self._ticket: Ticket | None = None
 
     @property
     def closed(self) -> Mapping[Lane, Refusal]:
         """Lanes that are known to be closed, and by what."""
-        return self._closed
+        return {lane: self._refusals[refuser] for refuser, lanes in self._lanes.items() for lane in lanes}
 
-    def admits(self, task: Waiting, now_ms: int) -> bool:
-        """Whether the task may start now; if so, `admitted` must be called, else its lane is closed."""
+    def refuser(self, task: Waiting, now_ms: int) -> Refuser | None:
+        """What refuses the task's start now; None where it may start, and `admitted` must be called."""
         verdict = self._refused_here(task) or self.gates.admit(task.lane, task.cost, self.gates.clock())
         if isinstance(verdict, Refusal):
-            self._closed[task.lane] = verdict
+            refuser = self._one_suspect if verdict.cause == RECOVERY else verdict.refuser
+            self._refusals[refuser] = verdict
+            self._lanes[refuser][task.lane] = None
             self._ledger.close(task.lane, verdict.cause, now_ms)
-            return False
+            return refuser
         if task.lane.suspect:
             self._suspect = task.task_id
         self._ticket = verdict
-        return True
+        return None
 
     def admitted(self) -> Ticket:
         """What the task that was admitted last runs under; to be settled when its attempt has ended."""
@@ -54,26 +60,27 @@ class Gatekeeper:
         """No attempt of the task runs any more; another suspect may start."""
         if self._suspect == task_id:
             self._suspect = None
-            self.open([lane for lane in self._closed if lane.suspect], now_ms)
+            self.open([self._one_suspect], now_ms)
 
-    def open(self, lanes: Iterable[Lane], now_ms: float) -> None:
-        """What refused these lanes may be over."""
-        for lane in lanes:
-            self._closed.pop(lane, None)
-            self._ledger.open(lane, now_ms)
-            self._reopen(lane)
+    def open(self, refusers: Iterable[Refuser], now_ms: float) -> None:
+        """These may refuse no more."""
+        for refuser in refusers:
+            if self._refusals.pop(refuser, None) is not None:
+                for lane in self._lanes.pop(refuser):
+                    self._ledger.open(lane, now_ms)
+                self._reopen(refuser)
 
     def configure(self, configuration: Configuration, now_ms: float) -> None:
         """Limits, pauses or models have changed. Call it when the lanes of what waits are up to date."""
         self._configuration = configuration
         self.gates.configure(configuration)
-        self.open(list(self._closed), now_ms)
+        self.open(list(self._refusals), now_ms)
 
     def closed_providers(self) -> dict[str, Refusal]:
         """Providers that refuse tasks, for as long as is known, which they do to all lanes alike."""
         return {
             refusal.name: refusal
-            for refusal in self._closed.values()
+            for refusal in self._refusals.values()
             if refusal.scope == "provider" and refusal.until is not None
         }
 

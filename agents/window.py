@@ -11,7 +11,7 @@ from agents.bands import BandBounds
 from agents.entries import Band, Entry
 from agents.wait_accounts import WaitAccounts
 from domain.states import TaskStatus
-from domain.strategies.strategy import Lane, Strategy, Usage, Waiting
+from domain.strategies.strategy import Lane, Refuser, Strategy, Usage, Waiting
 from streams.shard_stream import ShardRecord
 
 #: Deadlines of tasks that wait no more, which are remembered beside as many as are still ahead.
@@ -95,16 +95,16 @@ class Window:
         """When `wake_due` or `overdue` has work again."""
         return min((heap[0][0] for heap in (self._delayed, self._deadlines) if heap), default=None)
 
-    def take(self, now_ms: int, admits: Callable[[Waiting], bool]) -> Entry | None:
+    def take(self, now_ms: int, refuser: Callable[[Waiting], Refuser | None]) -> Entry | None:
         """The entry to start next; it waits no more. Its mark is the caller's to end."""
-        while (waiting := self._strategy.pop(now_ms, admits)) is not None:
+        while (waiting := self._strategy.pop(now_ms, refuser)) is not None:
             if (entry := self._waiting.get(waiting.task_id)) is not None:
                 return self._taken(entry, now_ms)
         return None
 
-    def reopen(self, lane: Lane) -> None:
-        """What closed the lane is over."""
-        self._strategy.reopen(lane)
+    def reopen(self, refuser: Refuser) -> None:
+        """See `Strategy.reopen`."""
+        self._strategy.reopen(refuser)
 
     def ended(self, entry: Entry, usage: Usage) -> None:
         """An attempt of the entry is over."""

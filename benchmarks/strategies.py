@@ -24,7 +24,7 @@ from domain.simulation.simulator import simulate
 from domain.strategies.choice import NAMES, StrategyChoice
 from domain.strategies.estimates import Estimates
 from domain.strategies.make import make_strategy
-from domain.strategies.strategy import Lane, Usage, Waiting
+from domain.strategies.strategy import Lane, Refuser, Usage, Waiting
 
 SLOTS = 8
 TASKS = 4000
@@ -122,12 +122,12 @@ def _start_cost(name: str, queue: int) -> float:
     tasks = [_waiting(number, random.choice(lanes), random) for number in range(queue + STARTS)]
     for task in tasks[:queue]:
         strategy.push(task, 0)
-    shut = set(lanes[::2])
+    full = {lane.model: Refuser("concurrency", "model", f"{lane.model}") for lane in lanes[::2]}
     slices = []
     for first in range(queue, queue + STARTS, SLICE):
         begun = time.process_time()
         for arriving in tasks[first : first + SLICE]:
-            started = strategy.pop(0, lambda head: head.lane not in shut)
+            started = strategy.pop(0, lambda head: full.get(head.lane.model))
             if started is not None:
                 strategy.ended(started, Usage(1.0, 100.0))
             strategy.push(arriving, 0)

@@ -21,7 +21,7 @@ from domain.limits.limit import Limits
 from domain.limits.provider_health import Circuit, Patience
 from domain.limits.providers import Providers
 from domain.limits.tickets import Refusal, Ticket
-from domain.strategies.strategy import Lane
+from domain.strategies.strategy import Lane, Refuser
 
 
 class HasLimits(Protocol):
@@ -45,8 +45,8 @@ class Gates:
         patience: Patience | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        #: Told the lanes for which what refused them has changed.
-        self.on_open: Callable[[Sequence[Lane]], None] = lambda lanes: None
+        #: Told what refused tasks and may refuse no more.
+        self.on_open: Callable[[Sequence[Refuser]], None] = lambda refusers: None
         self.clock = clock
         self._holdings = Holdings(resource_class, node or socket.gethostname(), slots)
         self._providers = Providers(patience or Patience())
@@ -56,15 +56,15 @@ class Gates:
     def admit(self, lane: Lane, cost: float, now: float) -> Ticket | Refusal:
         """A permit of each limit on the lane, or why there is none; `cost` is the tokens that the attempt may use.
 
-        A refused lane is told to `on_open` when what refused it has changed.
+        What refused is told to `on_open` when it may do so no more; until then it refuses every lane that it is on.
         """
         provider = self._providers.of(lane)
-        if provider is not None and (refusal := provider.refusal(lane, now)):
+        if provider is not None and (refusal := provider.refusal(now)):
             self._leases.rearm()
             return refusal
         holdings = self._holdings.on(lane)
         for holding in holdings:
-            if refusal := holding.refusal(lane, cost, now):
+            if refusal := holding.refusal(cost, now):
                 self._leases.want()
                 return refusal
         ticket = Ticket(lane, cost, now)
@@ -105,10 +105,10 @@ class Gates:
 
     def configure(self, configuration: HasLimits) -> None:
         """Go by these limits from now on; what runs counts, also against a limit that is new."""
-        lanes = self._holdings.change(configuration.limits, self._tickets)
+        refusers = self._holdings.change(configuration.limits, self._tickets)
         self._leases.want()
-        if lanes:
-            self.on_open(lanes)
+        if refusers:
+            self.on_open(refusers)
 
     def circuit(self, provider: str) -> Circuit:
         """State of a provider's breaker, as this process has found it."""
@@ -119,8 +119,8 @@ class Gates:
         await self._leases.run()
 
     def _open(self, now: float, holdings: Iterable[Holding]) -> None:
-        lanes = self._providers.reopened(now)
+        refusers = self._providers.reopened(now)
         for holding in holdings:
-            lanes += holding.reopened(now)
-        if lanes:
-            self.on_open(lanes)
+            refusers += holding.reopened(now)
+        if refusers:
+            self.on_open(refusers)

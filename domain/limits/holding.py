@@ -1,4 +1,4 @@
-"""What one process has of one limit: permits and blocks by its lease, and who waits for more. Pure.
+"""What one process has of one limit: permits and blocks by its lease, and whether something waits for more. Pure.
 
 Times are seconds of the process's own monotonic clock. A permit is in use from the admission of an attempt to its real
 end; nothing that happens to the lease, the task or the limit in between makes it free.
@@ -11,7 +11,7 @@ from domain.limits.exchange import Answer, Ask
 from domain.limits.limit import Key, Limit
 from domain.limits.stock import Stock
 from domain.limits.tickets import CONCURRENCY, RATE_LIMIT, Refusal, Ticket
-from domain.strategies.strategy import Lane
+from domain.strategies.strategy import Refuser
 
 #: Bound on what is asked for ahead, as a multiple of what is lacking.
 _AHEAD_MAX = 64
@@ -41,9 +41,10 @@ class Holding:
         self._peak = 0
         #: Permits to ask for at a time; doubles while all that come are used.
         self._step = 1
-        #: Lanes that wait for a permit, and those that wait for units, with the cost of the task that was refused.
-        self._crowded: dict[Lane, None] = {}
-        self._unfunded: dict[Lane, float] = {}
+        #: A task was refused for want of a permit, and nobody was told yet that there is one.
+        self._crowded = False
+        #: The same for want of units: the cost of the cheapest task that was refused.
+        self._unfunded: float | None = None
         #: How many times as much is asked for as is lacking; doubles while it is all used.
         self._ahead = 1
         self._requests, self._tokens = Stock(), Stock()
@@ -56,7 +57,7 @@ class Holding:
     @property
     def wants(self) -> bool:
         """A task waits for something of it."""
-        return bool(self._crowded or self._unfunded)
+        return self._crowded or self._unfunded is not None
 
     @property
     def urgent(self) -> bool:
@@ -76,7 +77,7 @@ class Holding:
     @property
     def ready_at(self) -> float | None:
         """When units that are waited for will be there."""
-        if not self._unfunded:
+        if self._unfunded is None:
             return None
         moments = [at for stock in (self._requests, self._tokens) if (at := stock.ready_at) is not None]
         return max(moments, default=None)
@@ -89,14 +90,14 @@ class Holding:
             now < self.valid_until and self.running < min(self._granted, self._target, limit)
         )
 
-    def refusal(self, lane: Lane, cost: float, now: float) -> Refusal | None:
-        """Why a task of the lane may not start now; None where it may. A lane that is refused waits from now on."""
+    def refusal(self, cost: float, now: float) -> Refusal | None:
+        """Why no task of that cost may start now; None where one may. Something waits from now on that is refused."""
         if not self.room(now):
-            self._crowded[lane] = None
+            self._crowded = True
             return Refusal(CONCURRENCY, self.key.scope, self.key.name)
         cost = self._payable(cost)
         if self._lacks(cost, now):
-            self._unfunded[lane] = cost
+            self._unfunded = cost if self._unfunded is None else min(cost, self._unfunded)
             return Refusal(RATE_LIMIT, self.key.scope, self.key.name, self.ready_at)
         return None
 
@@ -105,8 +106,6 @@ class Holding:
         ticket.holdings.append(self)
         self._in_use[ticket] = None
         self._peak = max(self._peak, len(self._in_use))
-        self._crowded.pop(ticket.lane, None)
-        self._unfunded.pop(ticket.lane, None)
         if self.limit.requests_per_minute is not None:
             self._requests.spend(1.0)
         if self.limit.tokens_per_minute is not None:
@@ -126,23 +125,23 @@ class Holding:
         if reserved is not None and tokens is not None:
             self._tokens.settle(reserved, tokens)
 
-    def reopened(self, now: float) -> list[Lane]:
-        """Lanes that wait no longer: what they lacked is there. They say again what they lack when they are refused."""
-        opened: list[Lane] = []
+    def reopened(self, now: float) -> list[Refuser]:
+        """What it refused for and refuses for no more, as far as the next task goes; each is given once."""
+        opened = []
         if self._crowded and self.room(now):
-            opened += self._crowded
-            self._crowded.clear()
-        if self._unfunded and not self._lacks(min(self._unfunded.values()), now):
-            opened += self._unfunded
-            self._unfunded.clear()
+            self._crowded = False
+            opened.append(self._refuser(CONCURRENCY))
+        if self._unfunded is not None and not self._lacks(self._unfunded, now):
+            self._unfunded = None
+            opened.append(self._refuser(RATE_LIMIT))
         return opened
 
-    def all_waiting(self) -> list[Lane]:
-        """Lanes that wait for it, which wait no longer: the limit is another one, or gone."""
-        opened = [*self._crowded, *self._unfunded]
-        self._crowded.clear()
-        self._unfunded.clear()
-        return opened
+    def forget_waiting(self) -> list[Refuser]:
+        """What it refused for: nothing waits for it any longer, since the limit is another one, or gone."""
+        refused = [self._refuser(CONCURRENCY)] * self._crowded
+        refused += [self._refuser(RATE_LIMIT)] * (self._unfunded is not None)
+        self._crowded, self._unfunded = False, None
+        return refused
 
     def ask(self, *, renewal: bool) -> Ask:
         """What to tell the table now; what it gives up by that is gone at once, whether or not the table hears it."""
@@ -152,20 +151,21 @@ class Holding:
         self._granted = max(using, min(self._granted, self._target, keep)) if self._granted else 0
         if renewal:
             self._peak = using
-            if not self._unfunded:
+            if self._unfunded is None:
                 self._ahead = 1
                 self._requests.give_back()
                 self._tokens.give_back()
         if not self._crowded:
             self._step = 1
         wanted = self.running + (self._step if self._crowded else 0)
+        requests = 0.0 if self._unfunded is None else 1.0
         return Ask(
             key=self.key,
             limit=self.limit,
             held=self._granted,
             wanted=0 if self.limit.concurrency is None else min(wanted, max(self.running, self._slots)),
-            requests=self._requests.ask(self._wanted(len(self._unfunded), self.limit.requests_per_minute)),
-            tokens=self._tokens.ask(self._wanted(sum(self._unfunded.values()), self.limit.tokens_per_minute)),
+            requests=self._requests.ask(self._wanted(requests, self.limit.requests_per_minute)),
+            tokens=self._tokens.ask(self._wanted(self._unfunded or 0.0, self.limit.tokens_per_minute)),
         )
 
     def answered(self, ask: Ask, answer: Answer, valid_until: float, now: float) -> None:
@@ -176,7 +176,7 @@ class Holding:
             self._lapse(len(self._in_use) - answer.granted)
         if answer.granted > ask.held and self._crowded:
             self._step *= 2
-        if self._unfunded and self._ahead < _AHEAD_MAX:
+        if self._unfunded is not None and self._ahead < _AHEAD_MAX:
             self._ahead *= 2
         self._granted, self._target = answer.granted, answer.target
         self.wanted_by_others = answer.others_starve
@@ -189,7 +189,7 @@ class Holding:
 
     def leave(self) -> None:
         """Nothing more is going to start here: what is idle is kept for nobody."""
-        self.all_waiting()
+        self.forget_waiting()
         self._peak = 0
 
     def lapsed(self, now: float) -> list[Ticket]:
@@ -207,6 +207,9 @@ class Holding:
             self._before_limit |= self._in_use
             self._in_use.clear()
         self.limit = limit
+
+    def _refuser(self, cause: str) -> Refuser:
+        return Refuser(cause, self.key.scope, self.key.name)
 
     def _lapse(self, number: int) -> None:
         """The latest attempts have done least."""

@@ -9,7 +9,7 @@ from domain.limits.exchange import Answer, Ask
 from domain.limits.holding import Holding
 from domain.limits.limit import EACH, Key, Limit, Limits, Scope, limits_on
 from domain.limits.tickets import Ticket
-from domain.strategies.strategy import Lane
+from domain.strategies.strategy import Lane, Refuser
 
 #: What holds where nothing is limited any more, and attempts that count still run.
 _NONE: Final = Limit()
@@ -33,8 +33,8 @@ class Holdings:
             )
         return found
 
-    def change(self, limits: Limits, running: Iterable[Ticket]) -> list[Lane]:
-        """Go by these limits from now on: what runs counts against new ones too. Lanes that need another look."""
+    def change(self, limits: Limits, running: Iterable[Ticket]) -> list[Refuser]:
+        """Go by these limits from now on: what runs counts against new ones too. What needs another look."""
         self._limits = dict(limits)
         self._by_lane.clear()
         for key, holding in self._by_key.items():
@@ -43,7 +43,7 @@ class Holdings:
             for holding in self.on(ticket.lane):
                 if holding not in ticket.holdings:
                     holding.count(ticket)
-        return [lane for holding in self._by_key.values() for lane in holding.all_waiting()]
+        return [refuser for holding in self._by_key.values() for refuser in holding.forget_waiting()]
 
     def asks(self, *, renewal: bool) -> list[Ask]:
         """What to tell the table: of all of them at a renewal, else of those that cannot wait for it."""

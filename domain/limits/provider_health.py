@@ -12,7 +12,7 @@ from domain.errors import TaskError
 from domain.limits.limit import Key
 from domain.limits.tickets import BACKOFF, RATE_LIMIT, Refusal, Ticket
 from domain.provider_errors import BREAKING, RATE_LIMITED
-from domain.strategies.strategy import Lane
+from domain.strategies.strategy import Refuser
 
 _LONG_AGO = float("-inf")
 #: The other side may send anything; nobody is left alone for ever.
@@ -58,7 +58,8 @@ class ProviderHealth:
         self._opened_times = 0
         self._open_until: float | None = None
         self._probe: Ticket | None = None
-        self._waiting: dict[Lane, None] = {}
+        #: What tasks were refused for, of which nobody was told yet that it is over.
+        self._refused: set[Refuser] = set()
 
     def circuit(self, now: float) -> Circuit:
         """The breaker's state."""
@@ -67,25 +68,24 @@ class ProviderHealth:
         return Circuit.OPEN if now < self._open_until else Circuit.HALF_OPEN
 
     def reopens_at(self, now: float) -> float | None:
-        """When lanes that wait may be looked at again; None where none waits, or a probe decides."""
+        """When what waits may be looked at again; None where nothing waits, or a probe decides."""
         moments = [self.blocked_until, self._open_until or _LONG_AGO]
-        return max(moments) if self._waiting and max(moments) > now else None
+        return max(moments) if self._refused and max(moments) > now else None
 
-    def refusal(self, lane: Lane, now: float) -> Refusal | None:
-        """Why no attempt of the lane may call the provider now; a lane that is refused waits from now on."""
+    def refusal(self, now: float) -> Refusal | None:
+        """Why no attempt may call the provider now; something waits from now on that is refused."""
         refusal = None
         if now < self.blocked_until:
             refusal = Refusal(RATE_LIMIT, self.key.scope, self.key.name, self.blocked_until)
         elif self._open_until is not None and (now < self._open_until or self._probe is not None):
             refusal = Refusal(BACKOFF, self.key.scope, self.key.name, self._open_until if self._probe is None else None)
         if refusal is not None:
-            self._waiting[lane] = None
+            self._refused.add(refusal.refuser)
         return refusal
 
     def take(self, ticket: Ticket) -> None:
         """An attempt calls the provider; `refusal` was None just now."""
         ticket.provider = self
-        self._waiting.pop(ticket.lane, None)
         if self._open_until is not None:
             self._probe = ticket
 
@@ -115,14 +115,14 @@ class ProviderHealth:
             self._blocked_at = now
             self.untold = not heard
 
-    def reopened(self, now: float) -> list[Lane]:
-        """Lanes that wait no longer."""
-        if not self._waiting or now < self.blocked_until:
+    def reopened(self, now: float) -> list[Refuser]:
+        """What it refused for and refuses for no more; each is given once."""
+        if not self._refused or now < self.blocked_until:
             return []
         if self._open_until is not None and (now < self._open_until or self._probe is not None):
             return []
-        opened = list(self._waiting)
-        self._waiting.clear()
+        opened = sorted(self._refused)
+        self._refused.clear()
         return opened
 
     def _slow_down(self, ticket: Ticket, seconds: float | None, now: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from domain.limits.provider_health import Circuit, Patience, ProviderHealth
-from domain.strategies.strategy import Lane
+from domain.strategies.strategy import Lane, Refuser
 
 #: A block that another process tells of, and that ends no later than this after the one known here, is the same one.
 SAME_SECONDS = 0.05
@@ -57,9 +57,9 @@ class Providers:
         moments = [at for health in self._by_name.values() if (at := health.reopens_at(now)) is not None]
         return min(moments, default=None)
 
-    def reopened(self, now: float) -> list[Lane]:
-        """Lanes that wait for no provider any longer."""
-        return [lane for health in self._by_name.values() for lane in health.reopened(now)]
+    def reopened(self, now: float) -> list[Refuser]:
+        """What providers refused for and refuse for no more."""
+        return [refuser for health in self._by_name.values() for refuser in health.reopened(now)]
 
     def _named(self, name: str) -> ProviderHealth:
         health = self._by_name.get(name)

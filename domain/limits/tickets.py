@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from domain.limits.limit import Scope
-from domain.strategies.strategy import Lane
+from domain.strategies.strategy import Lane, Refuser
 
 if TYPE_CHECKING:
     from domain.limits.holding import Holding
@@ -48,3 +48,8 @@ class Refusal:
     name: str
     #: When that will be over, by the clock of the gates; None where only others' ends decide.
     until: float | None = None
+
+    @property
+    def refuser(self) -> Refuser:
+        """What refuses, whoever asks."""
+        return Refuser(self.cause, self.scope, self.name)

@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
 
-from domain.strategies.strategy import Lane
+from domain.strategies.strategy import Lane, Refuser
+from domain.waits import CONCURRENCY
 
 #: Scope (`model`, `provider`, `type`, `tenant`) and name.
 LimitKey = tuple[str, str]
 
 
 class Concurrency:
-    """Counts what runs under each limit, and which lanes wait for a place under it."""
+    """Counts what runs under each limit."""
 
     def __init__(self, limits: Mapping[LimitKey, int] | None = None) -> None:
         self._limits = dict(limits or {})
         self._running: Counter[LimitKey] = Counter()
-        self._closed: defaultdict[LimitKey, list[Lane]] = defaultdict(list)
 
-    def admits(self, lane: Lane) -> bool:
-        """Whether one more task of the lane may run; where not, the lane is reopened when it may."""
+    def refuser(self, lane: Lane) -> Refuser | None:
+        """What refuses one more task of the lane; None where it may run."""
         for key in self._keys(lane):
             if self._running[key] >= self._limits[key]:
-                self._closed[key].append(lane)
-                return False
-        return True
+                return Refuser(CONCURRENCY, *key)
+        return None
 
     def start(self, lane: Lane) -> None:
         """A task of the lane runs."""
         self._running.update(self._keys(lane))
 
-    def end(self, lane: Lane) -> list[Lane]:
-        """A task of the lane runs no more; the lanes that may be open now."""
-        reopened: list[Lane] = []
-        for key in self._keys(lane):
-            self._running[key] -= 1
-            reopened += self._closed.pop(key, ())
-        return reopened
+    def end(self, lane: Lane) -> list[Refuser]:
+        """A task of the lane runs no more; what may refuse no more."""
+        keys = self._keys(lane)
+        self._running.subtract(keys)
+        return [Refuser(CONCURRENCY, *key) for key in keys]
 
     def _keys(self, lane: Lane) -> list[LimitKey]:
         names = (

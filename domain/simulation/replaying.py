@@ -13,7 +13,7 @@ from itertools import groupby
 
 from domain.simulation.jobs import MICROSECONDS, Job, Stay
 from domain.simulation.recording import Visit
-from domain.strategies.strategy import Lane, Strategy, Usage, Waiting
+from domain.strategies.strategy import Lane, Refuser, Strategy, Usage, Waiting
 
 #: A strategy by its name, in which nothing waits yet; the same estimates for each of one worker.
 MakeStrategy = Callable[[str], Strategy]
@@ -128,14 +128,15 @@ class _Replay:
         self._started |= wanted
         refused: set[Lane] = set()
 
-        def admits(task: Waiting) -> bool:
-            if task.task_id not in wanted:
-                refused.add(task.lane)
-            return task.task_id in wanted
+        def refuser(task: Waiting) -> Refuser | None:
+            if task.task_id in wanted:
+                return None
+            refused.add(task.lane)
+            return Refuser.of(task.lane)
 
         while wanted:
             before = len(refused)
-            task = strategy.pop(at_us // 1000, admits)
+            task = strategy.pop(at_us // 1000, refuser)
             if task is None:
                 break
             wanted.discard(task.task_id)
@@ -149,7 +150,7 @@ class _Replay:
             self._waiting.pop(task_id, None)
             self._found.different.append(task_id)
         for lane in refused:
-            strategy.reopen(lane)
+            strategy.reopen(Refuser.of(lane))
 
     def _current(self) -> Strategy:
         assert self._strategy is not None, "it is made before anything happens"

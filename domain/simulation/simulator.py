@@ -130,7 +130,7 @@ class _Simulator:
             del self._lives[late.task_id]
             self._found.outcomes.append(Outcome(life.job, life.first_start_us, None, life.starts))
         while len(self._running) < self._slots:
-            task = self._strategy.pop(self._now_ms, lambda head: self._limits.admits(head.lane))
+            task = self._strategy.pop(self._now_ms, lambda head: self._limits.refuser(head.lane))
             if task is None:
                 break
             self._start(self._lives[task.task_id])
@@ -195,8 +195,8 @@ class _Simulator:
         """The attempt gives its slot back; the microseconds that it had it."""
         task, stay = attempt.life.task, attempt.life.job.stays[attempt.life.stay]
         del self._running[task.task_id]
-        for lane in self._limits.end(task.lane):
-            self._strategy.reopen(lane)
+        for refuser in self._limits.end(task.lane):
+            self._strategy.reopen(refuser)
         took_us = self._now_us - attempt.started_us
         tokens = None if stay.tokens is None else stay.tokens * took_us / max(stay.service_us, 1)
         self._strategy.ended(task, Usage(took_us / MICROSECONDS, tokens, end == "completed"))

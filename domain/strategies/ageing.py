@@ -7,6 +7,7 @@ to the longest-waiting one. So a task that `older` ones precede by their wait st
 
 from __future__ import annotations
 
+from domain.strategies.closures import Group
 from domain.strategies.lane_order import LaneOrder, Order
 from domain.strategies.strategy import Lane, Usage, WaitBound, Waiting
 
@@ -46,10 +47,15 @@ class Aged:
         self._urgency.remove(task)
         self._waits.remove(task)
 
-    def refresh(self, lane: Lane) -> None:
-        """See `Order.refresh`."""
-        self._urgency.refresh(lane)
-        self._waits.refresh(lane)
+    def moved(self, item: Lane | Group, before: Group | None) -> None:
+        """See `Order.moved`."""
+        self._urgency.moved(item, before)
+        self._waits.moved(item, before)
+
+    def turned(self, group: Group) -> None:
+        """See `Order.turned`."""
+        self._urgency.turned(group)
+        self._waits.turned(group)
 
     def choose(self, now_ms: int) -> Waiting | None:
         """See `Order.choose`."""

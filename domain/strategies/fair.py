@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
-from domain.strategies.lane_order import Heads, Order
+from domain.strategies.closures import Closures, Group
+from domain.strategies.heads import GroupedHeads, Heads, Key
+from domain.strategies.lane_order import LaneOrderByGroup, Order
 from domain.strategies.strategy import Lane, Usage, Waiting
 
 #: A start costs at least so much of a quantum, and a weight is at least so much: nothing is free for ever.
@@ -38,6 +41,8 @@ class Account:
 
     #: Its waiting tasks.
     order: Order
+    #: The same tasks, to see what their lanes lie in.
+    lanes: LaneOrderByGroup
     weight: float
     #: The round of `credit`: each later one adds a quantum for its weight.
     round: float
@@ -47,26 +52,78 @@ class Account:
     served: float = 0.0
     waiting: int = 0
     running: int = 0
+    #: The round in which it has paid, `served`, and since which step it stands there: its place among tenants.
+    standing: tuple[float, float, int] = (-math.inf, 0.0, 0)
+    #: Groups that it has lanes in, as of so many changes of the closures: those that are open.
+    open_groups: list[Group] = field(default_factory=list)
+    as_of: int = -1
+
+
+class Standings(Heads[str | Group]):
+    """Tenants, and groups by their first one, by standing.
+
+    Those that are owed more rounds than are remembered are owed alike, and stand by what they were served. They are
+    sorted out when they come up, since a round that passes concerns any number of tenants in closed groups.
+    """
+
+    def __init__(self, floor: Callable[[], float]) -> None:
+        super().__init__()
+        #: The round before which nothing is remembered; it only ever grows.
+        self._floor = floor
+        self._owed_most: Heads[str | Group] = Heads()
+
+    def __len__(self) -> int:
+        return super().__len__() + len(self._owed_most)
+
+    def set(self, item: str | Group, key: Key) -> None:
+        """See `Heads.set`."""
+        self._owed_most.remove(item)
+        super().set(item, key)
+
+    def remove(self, item: str | Group) -> None:
+        """See `Heads.remove`."""
+        self._owed_most.remove(item)
+        super().remove(item)
+
+    def top(self) -> str | Group | None:
+        """See `Heads.top`."""
+        floor = self._floor()
+        while (item := super().top()) is not None and (key := super().key(item))[0] <= floor:
+            super().remove(item)
+            self._owed_most.set(item, key[1:])
+        first = self._owed_most.top()
+        return item if first is None else first
+
+    def key(self, item: str | Group) -> Key:
+        """See `Heads.key`."""
+        return (self._floor(), *self._owed_most.key(item)) if item in self._owed_most else super().key(item)
 
 
 class DeficitRoundRobin:
-    """See `Order`. `make_order` makes the order of tasks within one tenant."""
+    """See `Order`. `make_order` makes the order of tasks within one tenant, and the part of it that knows their groups.
+
+    A tenant stands in each group in which it has lanes.
+    """
 
     def __init__(
         self,
-        make_order: Callable[[], Order],
+        make_order: Callable[[], tuple[Order, LaneOrderByGroup]],
+        closures: Closures,
         weights: Callable[[str], float],
         expected: Expected,
         actual: Actual,
         quantum: float,
     ) -> None:
-        self._make_order, self._weights = make_order, weights
+        self._make_order, self._closures, self._weights = make_order, closures, weights
         self._expected, self._actual = expected, actual
         self._quantum = quantum
         self._round = 0.0
         self._served = 0.0
         self._accounts: dict[str, Account] = {}
-        self._heads: Heads[str] = Heads()
+        self._heads: GroupedHeads[str] = GroupedHeads(lambda: Standings(lambda: self._floor))
+        self._step = 0
+        #: Tenants in closed groups whose standing there is not the present one: see `turned`.
+        self._stale: WeakKeyDictionary[Group, dict[str, None]] = WeakKeyDictionary()
         #: Tenants of which nothing waits, the one that is idle for longest first.
         self._idle: dict[str, None] = {}
         #: What running attempts were charged at their start.
@@ -77,7 +134,7 @@ class DeficitRoundRobin:
         tenant = task.lane.tenant
         account = self._accounts.get(tenant)
         if account is None:
-            account = self._accounts[tenant] = Account(self._make_order(), self._weight(tenant), self._round)
+            account = self._accounts[tenant] = Account(*self._make_order(), self._weight(tenant), self._round)
         if not account.waiting:
             # It was idle: what it owes was paid off round by round, but nothing was saved.
             self._bring_up(tenant, account)
@@ -87,6 +144,7 @@ class DeficitRoundRobin:
         account.waiting += 1
         account.order.add(task)
         self._set_head(tenant, account)
+        self._check(tenant, account, self._closures.groups.get(task.lane))
 
     def remove(self, task: Waiting) -> None:
         """See `Order.remove`."""
@@ -95,22 +153,26 @@ class DeficitRoundRobin:
         account.waiting -= 1
         account.order.remove(task)
         self._set_head(tenant, account)
+        self._check(tenant, account, self._closures.groups.get(task.lane))
         if not account.waiting:
             self._idle_from_now_on(tenant)
 
-    def refresh(self, lane: Lane) -> None:
-        """See `Order.refresh`."""
-        account = self._accounts.get(lane.tenant)
-        if account is None:
-            return
-        was_closed = lane.tenant not in self._heads
-        account.order.refresh(lane)
-        self._set_head(lane.tenant, account)
-        if was_closed and lane.tenant in self._heads:
-            behind = self._round - OWED_ROUNDS_MAX - self._heads.key(lane.tenant)[0]
-            if behind > 0:
-                account.credit -= behind * self._grant(account)
-                self._set_head(lane.tenant, account)
+    def moved(self, item: Lane | Group, before: Group | None) -> None:
+        """See `Order.moved`."""
+        if isinstance(item, Group):
+            self._heads.group_moved(item, before)
+        elif (account := self._accounts.get(item.tenant)) is not None:
+            account.order.moved(item, before)
+            for group in (before, self._closures.groups.get(item)):
+                self._check(item.tenant, account, group)
+
+    def turned(self, group: Group) -> None:
+        """See `Order.turned`."""
+        if group.is_open:
+            for tenant in self._stale.pop(group, ()):
+                if (account := self._accounts.get(tenant)) is not None:
+                    self._check(tenant, account, group)
+        self._heads.turned(group)
 
     def choose(self, now_ms: int) -> Waiting | None:
         """See `Order.choose`."""
@@ -125,7 +187,10 @@ class DeficitRoundRobin:
         """See `Order.started`."""
         tenant = task.lane.tenant
         account = self._accounts[tenant]
-        self._round = max(self._round, self._heads.key(tenant)[0])
+        paid = self._paid(account)
+        if paid < self._floor:
+            account.credit -= (self._floor - paid) * self._grant(account)
+        self._round = max(self._round, paid)
         self._served = max(self._served, account.served)
         self._bring_up(tenant, account)
         if task.task_id not in self._charged:
@@ -149,13 +214,38 @@ class DeficitRoundRobin:
         account.credit -= cost
         account.served += cost / account.weight
 
+    @property
+    def _floor(self) -> float:
+        return self._round - OWED_ROUNDS_MAX
+
     def _set_head(self, tenant: str, account: Account) -> None:
-        if account.order.choose(0) is None:
-            self._heads.remove(tenant)
+        paid = self._paid(account)
+        if (paid, account.served) == account.standing[:2]:
             return
+        self._step += 1
+        account.standing = (paid, account.served, self._step)
+        if account.lanes.waits_in(None):
+            self._heads.set(tenant, None, account.standing)
+        if account.as_of != self._closures.changes:
+            account.as_of = self._closures.changes
+            account.open_groups = [group for group in account.lanes.groups() if group.is_open]
+            for group in account.lanes.groups():
+                if not group.is_open:
+                    self._stale.setdefault(group, {})[tenant] = None
+        for group in account.open_groups:
+            self._check(tenant, account, group)
+
+    def _check(self, tenant: str, account: Account, group: Group | None) -> None:
+        """The tenant stands in a group while it has lanes in it."""
+        if account.lanes.waits_in(group):
+            self._heads.set(tenant, group, account.standing)
+        else:
+            self._heads.remove(tenant, group)
+
+    def _paid(self, account: Account) -> float:
+        """The round in which it owes nothing any more."""
         # A hair less, so that an error of the last digit does not cost a round.
-        paid = account.round + math.ceil(-account.credit / self._grant(account) - 1e-9)
-        self._heads.set(tenant, (paid, account.served))
+        return account.round + math.ceil(-account.credit / self._grant(account) - 1e-9)
 
     def _bring_up(self, tenant: str, account: Account) -> None:
         """Grant the rounds that have passed, and let a changed weight count from now on."""

@@ -1,4 +1,4 @@
-"""The data structure under all strategies: a heap of tasks for each lane, and one of the first tasks of open lanes.
+"""The data structure under all strategies: a heap of tasks for each lane, and one of the first tasks of the lanes.
 
 Every step costs O(log n). What is removed leaves its heap entry behind; the entry is skipped when it comes up, and the
 heap is rebuilt when most entries are such.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Collection
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
+from domain.strategies.closures import Closures, Group
+from domain.strategies.heads import STALE_MAX, GroupedHeads, HeadsByGroup
 from domain.strategies.strategy import Lane, Usage, Waiting
 
 #: The smaller goes first.
@@ -19,14 +21,9 @@ SortKey = Callable[[Waiting], Key]
 #: The parts of a key, a serial number that no other entry has, and the task, which is therefore never compared.
 Entry = tuple[Any, ...]
 
-#: Entries of removed tasks that a heap may hold beside as many as it has live ones.
-STALE_MAX = 64
-
-T = TypeVar("T")
-
 
 class Order(Protocol):
-    """An order over the waiting tasks of the lanes that are open. Which ones are closed, its maker says."""
+    """An order over the waiting tasks of the lanes that are open; which ones are, it reads from `Closures`."""
 
     def add(self, task: Waiting) -> None:
         """The task, which was not in it, waits."""
@@ -34,8 +31,11 @@ class Order(Protocol):
     def remove(self, task: Waiting) -> None:
         """The task, which was in it, waits no more."""
 
-    def refresh(self, lane: Lane) -> None:
-        """The lane was closed or opened."""
+    def moved(self, item: Lane | Group, before: Group | None) -> None:
+        """The lane, or the group, lies within another group than `before`."""
+
+    def turned(self, group: Group) -> None:
+        """The group was closed or opened."""
 
     def choose(self, now_ms: int) -> Waiting | None:
         """The task to start next, which stays in; None when no lane with tasks is open."""
@@ -48,50 +48,6 @@ class Order(Protocol):
 
     def ended(self, task: Waiting, usage: Usage) -> None:
         """An attempt of the task is over."""
-
-
-class Heads(Generic[T]):
-    """Items by key, where an item's key may change: the least one is at the top."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[Key | Entry, int, T]] = []
-        self._current: dict[T, tuple[Key | Entry, int]] = {}
-        self._serial = 0
-
-    def __len__(self) -> int:
-        return len(self._current)
-
-    def __contains__(self, item: T) -> bool:
-        return item in self._current
-
-    def set(self, item: T, key: Key | Entry) -> None:
-        """The item has this key from now on. Equal keys: the item that has it for longest is first."""
-        current = self._current.get(item)
-        if current is not None and (current[0] is key or current[0] == key):
-            return
-        self._serial += 1
-        self._current[item] = (key, self._serial)
-        heapq.heappush(self._heap, (key, self._serial, item))
-        if len(self._heap) > 2 * len(self._current) + STALE_MAX:
-            self._heap = [(key, serial, item) for item, (key, serial) in self._current.items()]
-            heapq.heapify(self._heap)
-
-    def remove(self, item: T) -> None:
-        """The item is in no more; nothing happens where it was not."""
-        self._current.pop(item, None)
-
-    def top(self) -> T | None:
-        """The item with the least key."""
-        while self._heap:
-            key, serial, item = self._heap[0]
-            if self._current.get(item) == (key, serial):
-                return item
-            heapq.heappop(self._heap)
-        return None
-
-    def key(self, item: T) -> Key | Entry:
-        """The item's key; KeyError where it is not in."""
-        return self._current[item][0]
 
 
 class TaskHeap:
@@ -141,12 +97,16 @@ class TaskHeap:
 
 
 class LaneOrder:
-    """The least key first, among the lanes that are not in `closed`. See `Order`."""
+    """The least key first, among the lanes that are open. See `Order`."""
 
-    def __init__(self, key: SortKey, closed: Collection[Lane] = frozenset()) -> None:
-        self._key, self._closed = key, closed
+    def __init__(
+        self, key: SortKey, closures: Closures, heads: GroupedHeads[Lane] | HeadsByGroup[Lane] | None = None
+    ) -> None:
+        self._key = key
         self._lanes: dict[Lane, TaskHeap] = {}
-        self._heads: Heads[Lane] = Heads()
+        self._heads = GroupedHeads[Lane]() if heads is None else heads
+        # Most lanes lie in no group, and most steps are theirs.
+        self._groups, self._free = closures.groups, self._heads.free
         self._serial = 0
 
     def __len__(self) -> int:
@@ -170,18 +130,27 @@ class LaneOrder:
             self._set_head(task.lane, lane)
         else:
             del self._lanes[task.lane]
-            self._heads.remove(task.lane)
+            self._heads.remove(task.lane, self._groups.get(task.lane))
 
-    def refresh(self, lane: Lane) -> None:
-        """See `Order.refresh`."""
-        if (tasks := self._lanes.get(lane)) is not None:
-            self._set_head(lane, tasks)
+    def moved(self, item: Lane | Group, before: Group | None) -> None:
+        """See `Order.moved`."""
+        if isinstance(item, Group):
+            self._heads.group_moved(item, before)
+        elif (tasks := self._lanes.get(item)) is not None:
+            self._heads.remove(item, before)
+            self._set_head(item, tasks)
+
+    def turned(self, group: Group) -> None:
+        """See `Order.turned`."""
+        self._heads.turned(group)
+
+    def reaches(self, group: Group) -> bool:
+        """Whether any of its lanes lie in the group."""
+        return group in self._heads
 
     def choose(self, now_ms: int) -> Waiting | None:
         """See `Order.choose`."""
-        lane = self._heads.top()
-        entry = None if lane is None else self._lanes[lane].top()
-        return None if entry is None else entry[-1]
+        return self._first(self._heads.top())
 
     def by_age(self, task: Waiting) -> bool:
         """See `Order.by_age`."""
@@ -193,9 +162,30 @@ class LaneOrder:
     def ended(self, task: Waiting, usage: Usage) -> None:
         """See `Order.ended`: nothing to learn from it."""
 
+    def _first(self, lane: Lane | None) -> Waiting | None:
+        entry = None if lane is None else self._lanes[lane].top()
+        return None if entry is None else entry[-1]
+
     def _set_head(self, lane: Lane, tasks: TaskHeap) -> None:
-        top = None if lane in self._closed else tasks.top()
-        if top is None:
-            self._heads.remove(lane)
+        if (top := tasks.top()) is None:
+            return
+        if self._groups and (group := self._groups.get(lane)) is not None:
+            self._heads.set(lane, group, top)
         else:
-            self._heads.set(lane, top)
+            self._free.set(lane, top)
+
+
+class LaneOrderByGroup(LaneOrder):
+    """The same for a part of the lanes, which lie in few groups: no step costs anything when a group is closed."""
+
+    def __init__(self, key: SortKey, closures: Closures) -> None:
+        self._by_group = HeadsByGroup[Lane](closures)
+        super().__init__(key, closures, self._by_group)
+
+    def groups(self) -> Iterable[Group]:
+        """What its lanes lie in."""
+        return self._by_group.groups()
+
+    def waits_in(self, group: Group | None) -> bool:
+        """Whether anything waits in lanes of the group."""
+        return len(self._by_group.free) > 0 if group is None else group in self._by_group

@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 from domain.strategies.ageing import Aged, ageing_bound, by_wait
 from domain.strategies.choice import Options, StrategyChoice
+from domain.strategies.closures import Closures
 from domain.strategies.estimates import Estimates
 from domain.strategies.fair import DeficitRoundRobin
-from domain.strategies.lane_order import Key, LaneOrder, Order
+from domain.strategies.lane_order import Key, LaneOrder, LaneOrderByGroup, Order, SortKey
 from domain.strategies.scheduler import Scheduler
 from domain.strategies.shortest_first import ShortestFirst
-from domain.strategies.strategy import Lane, Strategy, Usage, WaitBound, Waiting
+from domain.strategies.strategy import Strategy, Usage, WaitBound, Waiting
 from domain.strategies.yielding import NobodyAsks, Preemption, TimeSlices
 
 #: Default of `Options.quantum`, by what is counted.
@@ -57,45 +58,57 @@ def no_bound(older: int) -> None:
 class _Maker:
     def __init__(self, options: Options, learned: Estimates, weights: Callable[[str], float]) -> None:
         self._options, self._learned, self._weights = options, learned, weights
-        self._closed: set[Lane] = set()
+        self._closures = Closures()
 
     def make(self, name: str) -> Scheduler:
         match name:
             case "fifo":
-                return Scheduler(LaneOrder(by_arrival, self._closed), self._closed, self._learned, in_turn_bound)
+                return self._in_turn(by_arrival)
             case "round_robin":
                 slices = TimeSlices(self._options.time_slice_seconds)
-                return Scheduler(LaneOrder(by_wait, self._closed), self._closed, self._learned, in_turn_bound, slices)
+                return Scheduler(
+                    LaneOrder(by_wait, self._closures), self._closures, self._learned, in_turn_bound, slices
+                )
             case "fair":
-                return Scheduler(self._fair_order(), self._closed, self._learned, no_bound)
+                return Scheduler(self._fair_order(), self._closures, self._learned, no_bound)
             case "shortest_job_first":
-                return self._aged(ShortestFirst(self._learned, self._closed))
+                return self._aged(ShortestFirst(self._learned, self._closures))
             case "deadline":
-                return self._aged(LaneOrder(by_deadline, self._closed))
+                return self._aged(LaneOrder(by_deadline, self._closures))
             case "preemptive":
-                return self._aged(LaneOrder(by_priority, self._closed), Preemption())
+                return self._aged(LaneOrder(by_priority, self._closures), Preemption())
             case _:
-                return self._aged(LaneOrder(by_priority, self._closed))
+                return self._aged(LaneOrder(by_priority, self._closures))
+
+    def _in_turn(self, key: SortKey, asks: NobodyAsks | None = None) -> Scheduler:
+        order = LaneOrder(key, self._closures)
+        return Scheduler(order, self._closures, self._learned, in_turn_bound, asks)
 
     def _aged(self, urgency: Order, asks: NobodyAsks | None = None) -> Scheduler:
-        return Scheduler(self._with_ageing(urgency), self._closed, self._learned, self._ageing_bound, asks)
+        aged = Aged(urgency, LaneOrder(by_wait, self._closures), *self._ageing)
+        return Scheduler(aged, self._closures, self._learned, self._ageing_bound, asks)
 
-    def _with_ageing(self, urgency: Order) -> Aged:
-        waits = LaneOrder(by_wait, self._closed)
-        return Aged(urgency, waits, self._options.ageing_seconds, self._options.ageing_every)
+    @property
+    def _ageing(self) -> tuple[float, int]:
+        return self._options.ageing_seconds, self._options.ageing_every
 
     def _ageing_bound(self, older: int) -> WaitBound:
-        return ageing_bound(self._options.ageing_seconds, self._options.ageing_every, older)
+        return ageing_bound(*self._ageing, older)
 
     def _fair_order(self) -> DeficitRoundRobin:
         cost = self._options.cost
         return DeficitRoundRobin(
-            make_order=lambda: self._with_ageing(LaneOrder(by_priority, self._closed)),
+            make_order=self._tenants_order,
+            closures=self._closures,
             weights=self._weights,
             expected=self._expected_seconds if cost == "seconds" else _expected_tokens,
             actual=_actual_seconds if cost == "seconds" else _actual_tokens,
             quantum=self._options.quantum or QUANTUMS[cost],
         )
+
+    def _tenants_order(self) -> tuple[Aged, LaneOrderByGroup]:
+        waits = LaneOrderByGroup(by_wait, self._closures)
+        return Aged(LaneOrderByGroup(by_priority, self._closures), waits, *self._ageing), waits
 
     def _expected_seconds(self, task: Waiting) -> float:
         if task.estimate_seconds is not None:

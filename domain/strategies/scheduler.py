@@ -9,21 +9,23 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from domain.strategies.closures import Closures, Group
 from domain.strategies.estimates import Estimates
-from domain.strategies.lane_order import STALE_MAX, Order
-from domain.strategies.strategy import Lane, Running, Usage, WaitBound, Waiting
+from domain.strategies.heads import STALE_MAX
+from domain.strategies.lane_order import Order
+from domain.strategies.strategy import Lane, Refuser, Running, Usage, WaitBound, Waiting
 from domain.strategies.yielding import NobodyAsks
 
 Bound = Callable[[int], WaitBound | None]
 
 
 class Scheduler:
-    """See `Strategy`. `closed` is shared with the order, which leaves these lanes out."""
+    """See `Strategy`. `closures` is shared with the order, which leaves the lanes of closed groups out."""
 
     def __init__(
-        self, order: Order, closed: set[Lane], learned: Estimates, bound: Bound, asks: NobodyAsks | None = None
+        self, order: Order, closures: Closures, learned: Estimates, bound: Bound, asks: NobodyAsks | None = None
     ) -> None:
-        self._order, self._closed, self._learned, self._bound = order, closed, learned, bound
+        self._order, self._closures, self._learned, self._bound = order, closures, learned, bound
         self._asks = asks or NobodyAsks()
         self._demand = self._asks.demand
         self._tasks: dict[str, Waiting] = {}
@@ -43,30 +45,25 @@ class Scheduler:
         self._lane_sizes[task.lane] += 1
         self._order.add(task)
         if self._demand is not None:
-            self._demand.add(task, task.lane in self._closed)
+            self._demand.add(task, self._closures.groups.get(task.lane))
 
-    def pop(self, now_ms: int, admits: Callable[[Waiting], bool]) -> Waiting | None:
+    def pop(self, now_ms: int, refuser: Callable[[Waiting], Refuser | None]) -> Waiting | None:
         """See `Strategy.pop`."""
         self._expire(now_ms)
         while (task := self._order.choose(now_ms)) is not None:
-            if admits(task):
+            refused_by = refuser(task)
+            if refused_by is None:
                 self._asks.started(task, by_age=self._order.by_age(task))
                 self._order.started(task)
                 self._remove(task)
                 return task
-            self._closed.add(task.lane)
-            self._order.refresh(task.lane)
-            if self._demand is not None:
-                self._demand.close(task.lane)
+            self._close(task.lane, refused_by)
         return None
 
-    def reopen(self, lane: Lane) -> None:
+    def reopen(self, refuser: Refuser) -> None:
         """See `Strategy.reopen`."""
-        if lane in self._closed:
-            self._closed.discard(lane)
-            self._order.refresh(lane)
-            if self._demand is not None:
-                self._demand.reopen(lane)
+        if (group := self._closures.open(refuser)) is not None:
+            self._turned(group)
 
     def discard(self, task_id: str) -> None:
         """See `Strategy.discard`."""
@@ -103,15 +100,29 @@ class Scheduler:
     def __len__(self) -> int:
         return len(self._tasks) + len(self._expired)
 
+    def _close(self, lane: Lane, refuser: Refuser) -> None:
+        group, was_open = self._closures.close(refuser)
+        if was_open:
+            self._turned(group)
+        if (moved := self._closures.place(lane, group)) is not None:
+            self._order.moved(*moved)
+            if self._demand is not None:
+                self._demand.moved(*moved, group)
+
+    def _turned(self, group: Group) -> None:
+        self._order.turned(group)
+        if self._demand is not None:
+            self._demand.turned(group)
+
     def _remove(self, task: Waiting) -> None:
         del self._tasks[task.task_id]
         self._order.remove(task)
         if self._demand is not None:
-            self._demand.remove(task, task.lane in self._closed)
+            self._demand.remove(task, self._closures.groups.get(task.lane))
         self._lane_sizes[task.lane] -= 1
         if not self._lane_sizes[task.lane]:
             del self._lane_sizes[task.lane]
-            self._closed.discard(task.lane)
+            self._closures.forget(task.lane)
         if len(self._deadlines) > 2 * len(self._tasks) + STALE_MAX:
             self._deadlines = [
                 (waiting.deadline_ms, task_id)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
+from domain.strategies.closures import Closures, Group
 from domain.strategies.estimates import Estimates, Kind
-from domain.strategies.lane_order import Heads, Key, LaneOrder
+from domain.strategies.heads import Heads
+from domain.strategies.lane_order import Key, LaneOrder
 from domain.strategies.strategy import Lane, Usage, Waiting
 
 #: Where tasks with an estimate of their own wait; the others wait with their kind.
@@ -18,10 +18,13 @@ def kind_of(lane: Lane) -> Kind:
 
 
 class ShortestFirst:
-    """See `Order`. What is learned moves a kind, not its tasks: as far as we know they all take the same time."""
+    """See `Order`. What is learned moves a kind, not its tasks: as far as we know they all take the same time.
 
-    def __init__(self, learned: Estimates, closed: Collection[Lane]) -> None:
-        self._learned, self._closed = learned, closed
+    So what closes and opens concerns each kind, but none of its tasks.
+    """
+
+    def __init__(self, learned: Estimates, closures: Closures) -> None:
+        self._learned, self._closures = learned, closures
         self._kinds: dict[Kind, LaneOrder] = {}
         self._heads: Heads[Kind] = Heads()
         #: Kinds of which no task has ended: what they are taken for moves with every other kind.
@@ -32,7 +35,7 @@ class ShortestFirst:
         kind = _place(task)
         if kind not in self._kinds:
             key = _by_arrival if kind != GIVEN else _by_given
-            self._kinds[kind] = LaneOrder(key, self._closed)
+            self._kinds[kind] = LaneOrder(key, self._closures)
             if kind != GIVEN and self._learned.known(*kind) is None:
                 self._unknown[kind] = None
         self._kinds[kind].add(task)
@@ -47,11 +50,18 @@ class ShortestFirst:
             del self._kinds[kind]
             self._unknown.pop(kind, None)
 
-    def refresh(self, lane: Lane) -> None:
-        """See `Order.refresh`."""
-        for kind in (kind_of(lane), GIVEN):
+    def moved(self, item: Lane | Group, before: Group | None) -> None:
+        """See `Order.moved`."""
+        for kind in list(self._kinds) if isinstance(item, Group) else (kind_of(item), GIVEN):
             if kind in self._kinds:
-                self._kinds[kind].refresh(lane)
+                self._kinds[kind].moved(item, before)
+                self._set_head(kind)
+
+    def turned(self, group: Group) -> None:
+        """See `Order.turned`."""
+        for kind, order in self._kinds.items():
+            if order.reaches(group):
+                order.turned(group)
                 self._set_head(kind)
 
     def choose(self, now_ms: int) -> Waiting | None:

@@ -1,16 +1,17 @@
 """What the dispatcher and the simulator ask of a strategy, and what a strategy may know of tasks.
 
 A strategy is pure: the clock is passed in, and whether a task may start now is the caller's to say. Tasks to which the
-very same limits apply wait in one lane; a lane whose first task was refused stays closed until it is reopened, so that
-one start never scans what waits behind closed limits.
+very same limits apply wait in one lane. A refusal names what refuses; all lanes that it has refused stay closed until
+it is said to refuse no more, so that one start never scans what waits behind closed limits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
 
 #: Lanes of which one object stands for all that are equal.
 LANES_REMEMBERED = 10_000
@@ -40,6 +41,43 @@ class Lane:
 def lane_of(model: str | None, provider: str | None, task_type: str, tenant: str, suspect: bool = False) -> Lane:
     """The lane of these; mostly the very object that was given before, which compares faster than an equal one."""
     return Lane(model, provider, task_type, tenant, suspect)
+
+
+#: Scopes of which one name applies to all lanes to which one name of the given scope applies.
+_WIDER: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "model": ("provider", "class", "node"),
+        "provider": ("class", "node"),
+        "type": ("class", "node"),
+        "tenant": ("class", "node"),
+        "suspect": ("class", "node"),
+        "class": ("node",),
+    }
+)
+
+
+class Refuser(NamedTuple):
+    """What keeps a task from its start, and while it does, all tasks of the lanes that it applies to."""
+
+    #: A cause of waiting: one limit may refuse for several.
+    cause: str
+    #: What of a lane it goes by, and which one of these.
+    scope: str
+    name: str | Lane
+
+    @classmethod
+    def of(cls, lane: Lane) -> Refuser:
+        """What refuses one lane and no other."""
+        return cls("", "lane", lane)
+
+    def includes(self, other: Refuser) -> bool:
+        """Whether it applies to all lanes that the other applies to, where it applies to one of them.
+
+        Never in both directions, and never in a circle.
+        """
+        if self.scope == other.scope:
+            return self.name == other.name and self.cause > other.cause
+        return self.scope in _WIDER.get(other.scope, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +163,16 @@ class Strategy(Protocol):
     def push(self, task: Waiting, now_ms: int) -> None:
         """The task waits from now on; a task that waits already is replaced."""
 
-    def pop(self, now_ms: int, admits: Callable[[Waiting], bool]) -> Waiting | None:
-        """The task to start next, which then waits no more; None when no task of an open lane is admitted.
+    def pop(self, now_ms: int, refuser: Callable[[Waiting], Refuser | None]) -> Waiting | None:
+        """The task to start next, which then waits no more; None when no task of an open lane may start.
 
-        A task that `admits` refuses goes on waiting, and its lane is closed. A task past its deadline is never given.
+        `refuser` says what refuses the task, or None where it may start. A refused task goes on waiting; its lane, and
+        all lanes that the same has refused before, are closed. A task past its deadline is never given.
         Each task that is given is handed to `ended` once, even when its start came to nothing.
         """
 
-    def reopen(self, lane: Lane) -> None:
-        """What closed the lane is over; nothing happens to an open one."""
+    def reopen(self, refuser: Refuser) -> None:
+        """It may refuse no more: what it closed is open, as far as nothing else closes it. O(log n), however much."""
 
     def discard(self, task_id: str) -> None:
         """The task waits no more; nothing happens where it does not wait."""

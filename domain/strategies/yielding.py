@@ -8,8 +8,11 @@ would be stopped, and stopped again as soon as it goes on, for one that still co
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
+from domain.strategies.closures import Group
 from domain.strategies.strategy import Lane, Running, Waiting
 
 #: Starts that may be remembered beside as many as there are running attempts.
@@ -24,49 +27,59 @@ def gate_of(lane: Lane) -> Gate:
     return lane if lane.model is None else lane.model
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Tasks of closed lanes with the attempts whose end may open these."""
+
+    gate: Gate
+    #: Tasks by priority.
+    tasks: Counter[int]
+    attempts: list[Running]
+
+
 class Demand:
-    """How many tasks of each priority wait in open lanes, and in each closed one. O(1) a task."""
+    """How many tasks of each priority wait in open lanes, and behind each gate in closed ones. O(1) a task."""
 
     def __init__(self) -> None:
         #: Waiting tasks in open lanes, by priority.
         self.open: Counter[int] = Counter()
         #: Waiting tasks of each lane, by priority.
-        self.lanes: defaultdict[Lane, Counter[int]] = defaultdict(Counter)
-        #: The closed lanes behind each gate, with the step at which each one was closed.
-        self.behind: defaultdict[Gate, dict[Lane, int]] = defaultdict(dict)
+        self._lanes: defaultdict[Lane, Counter[int]] = defaultdict(Counter)
+        #: What would be startable if the group were open: tasks in it, closed groups within it left out.
+        self._within: defaultdict[Group, Counter[int]] = defaultdict(Counter)
+        #: Waiting tasks behind each gate that lie in groups, open ones included, by group and priority.
+        self._behind: defaultdict[Gate, defaultdict[Group, Counter[int]]] = defaultdict(lambda: defaultdict(Counter))
+        #: The step at which each closed group was closed.
+        self._closed_at: WeakKeyDictionary[Group, int] = WeakKeyDictionary()
         #: The step at which each running attempt started.
         self._starts: dict[str, int] = {}
         self._step = 0
 
-    def add(self, task: Waiting, closed: bool) -> None:
-        """The task waits, in a lane that is closed or not."""
-        self._count(self.lanes[task.lane], task.priority, 1)
-        if not closed:
-            self._count(self.open, task.priority, 1)
+    def add(self, task: Waiting, group: Group | None) -> None:
+        """The task waits, in a lane of the group."""
+        self._change(task.lane, group, {task.priority: 1}, 1)
 
-    def remove(self, task: Waiting, closed: bool) -> None:
+    def remove(self, task: Waiting, group: Group | None) -> None:
         """The task waits no more."""
-        lane = self.lanes[task.lane]
-        self._count(lane, task.priority, -1)
-        if not closed:
-            self._count(self.open, task.priority, -1)
-        if not lane:
-            del self.lanes[task.lane]
-            if closed:
-                self._forget(task.lane)
+        self._change(task.lane, group, {task.priority: 1}, -1)
 
-    def close(self, lane: Lane) -> None:
-        """The lane, which was open, is closed."""
-        self._step += 1
-        self.behind[gate_of(lane)][lane] = self._step
-        for priority, count in self.lanes[lane].items():
-            self._count(self.open, priority, -count)
+    def moved(self, item: Lane | Group, before: Group | None, group: Group) -> None:
+        """What was right within a group before is in another one."""
+        if isinstance(item, Lane):
+            counts = self._lanes[item].copy()
+            self._change(item, before, counts, -1)
+            self._change(item, group, counts, 1)
+        else:
+            counts = self._within.get(item, Counter())
+            self._show(before, counts, -1)
+            self._show(group, counts, 1)
 
-    def reopen(self, lane: Lane) -> None:
-        """The lane, which was closed, is open."""
-        self._forget(lane)
-        for priority, count in self.lanes[lane].items():
-            self._count(self.open, priority, count)
+    def turned(self, group: Group) -> None:
+        """The group was closed or opened."""
+        self._show(group.parent, self._within.get(group, Counter()), 1 if group.is_open else -1)
+        if not group.is_open:
+            self._step += 1
+            self._closed_at[group] = self._step
 
     def started(self, task_id: str) -> None:
         """An attempt of the task starts."""
@@ -83,27 +96,52 @@ class Demand:
             ids = {attempt.task_id for attempt in running}
             self._starts = {task_id: step for task_id, step in self._starts.items() if task_id in ids}
 
-    def claims(self, candidates: Iterable[Running]) -> list[tuple[Lane, list[Running]]]:
-        """Closed lanes, the most urgent first, with those of the candidates whose end may open each."""
+    def claims(self, candidates: Iterable[Running]) -> list[Claim]:
+        """What waits in closed lanes, the most urgent first, with those of the candidates whose end may open each."""
         by_gate: defaultdict[Gate, list[Running]] = defaultdict(list)
         for attempt in candidates:
             by_gate[gate_of(attempt.lane)].append(attempt)
         found = [
-            (lane, [attempt for attempt in attempts if self._starts.get(attempt.task_id, 0) < step])
+            Claim(gate, tasks, [each for each in attempts if self._starts.get(each.task_id, 0) < closed_at])
             for gate, attempts in by_gate.items()
-            for lane, step in self.behind.get(gate, {}).items()
+            for group, tasks in (self._behind[gate].items() if gate in self._behind else ())
+            if (closed_at := self._since(group)) is not None
         ]
-        return sorted(found, key=lambda claim: -max(self.lanes[claim[0]]))
+        return sorted(found, key=lambda claim: -max(claim.tasks))
 
-    def _forget(self, lane: Lane) -> None:
-        lanes = self.behind[gate_of(lane)]
-        lanes.pop(lane, None)
-        if not lanes:
-            del self.behind[gate_of(lane)]
+    def _since(self, group: Group) -> int | None:
+        """The step at which the group's lanes were closed; None where they are open."""
+        return min((self._closed_at[each] for each in group.path() if not each.is_open), default=None)
 
-    @staticmethod
-    def _count(counts: Counter[int], priority: int, change: int) -> None:
-        counts[priority] += change
+    def _change(self, lane: Lane, group: Group | None, counts: Mapping[int, int], sign: int) -> None:
+        self._show(group, counts, sign)
+        _count(self._lanes[lane], counts, sign)
+        if not self._lanes[lane]:
+            del self._lanes[lane]
+        if group is None:
+            return
+        behind = self._behind[gate_of(lane)]
+        _count(behind[group], counts, sign)
+        if not behind[group]:
+            del behind[group]
+        if not behind:
+            del self._behind[gate_of(lane)]
+
+    def _show(self, group: Group | None, counts: Mapping[int, int], sign: int) -> None:
+        """What is within the group has changed, and within those outside, as far as they see it."""
+        while group is not None:
+            _count(self._within[group], counts, sign)
+            if not self._within[group]:
+                del self._within[group]
+            if not group.is_open:
+                return
+            group = group.parent
+        _count(self.open, counts, sign)
+
+
+def _count(counts: Counter[int], change: Mapping[int, int], sign: int) -> None:
+    for priority, number in change.items():
+        counts[priority] += sign * number
         if not counts[priority]:
             del counts[priority]
 
@@ -145,11 +183,11 @@ class TimeSlices(NobodyAsks):
         wanted = self.demand.open.total() - free_slots - len(asked)
         chosen = [attempt.task_id for attempt in candidates[: max(0, wanted)]]
         covered = Counter(gate_of(attempt.lane) for attempt in asked)
-        for lane, attempts in self.demand.claims(candidates[len(chosen) :]):
-            wanted = self.demand.lanes[lane].total()
-            served = min(wanted, covered[gate_of(lane)])
-            covered[gate_of(lane)] -= served
-            left = [attempt.task_id for attempt in attempts if attempt.task_id not in chosen]
+        for claim in self.demand.claims(candidates[len(chosen) :]):
+            wanted = claim.tasks.total()
+            served = min(wanted, covered[claim.gate])
+            covered[claim.gate] -= served
+            left = [attempt.task_id for attempt in claim.attempts if attempt.task_id not in chosen]
             chosen += left[: wanted - served]
         return chosen
 
@@ -201,9 +239,9 @@ class Preemption(NobodyAsks):
         )
         chosen, _ = _claim(candidates, self.demand.open, free_slots + len(asked))
         covered = Counter(gate_of(attempt.lane) for attempt in asked)
-        for lane, attempts in self.demand.claims(candidates):
-            left = [attempt for attempt in attempts if attempt.task_id not in chosen]
-            taken, covered[gate_of(lane)] = _claim(left, self.demand.lanes[lane], covered[gate_of(lane)])
+        for claim in self.demand.claims(candidates):
+            left = [attempt for attempt in claim.attempts if attempt.task_id not in chosen]
+            taken, covered[claim.gate] = _claim(left, claim.tasks, covered[claim.gate])
             chosen += taken
         return chosen
 

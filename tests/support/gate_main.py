@@ -35,7 +35,7 @@ class Worker:
     async def run(self) -> None:
         """For ever."""
         self._gates.configure(LimitsOnly({("provider", "kimi"): Limit(concurrency=self._said["limit"])}))
-        self._gates.on_open = lambda lanes: self._wake.set()
+        self._gates.on_open = lambda refusers: self._wake.set()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._gates.run())
             group.create_task(self._dispatch())

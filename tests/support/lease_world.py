@@ -77,7 +77,7 @@ class World:
         if process.frozen:
             return False
         now = process.clock(self.now)
-        if isinstance(process.holding.refusal(lane("acme"), cost, now), Refusal):
+        if isinstance(process.holding.refusal(cost, now), Refusal):
             return False
         ticket = Ticket(lane("acme"), cost, now)
         process.holding.take(ticket)

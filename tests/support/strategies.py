@@ -1,11 +1,12 @@
 """Tasks and strategies for tests of what starts when."""
 
+from collections.abc import Callable
 from typing import Any
 
 from domain.strategies.choice import StrategyChoice
 from domain.strategies.estimates import Estimates
 from domain.strategies.make import make_strategy
-from domain.strategies.strategy import Lane, Running, Strategy, Waiting
+from domain.strategies.strategy import Lane, Refuser, Running, Strategy, Waiting
 
 LANE = Lane(model=None, provider=None, task_type="convert", tenant="tenant-a")
 
@@ -36,9 +37,18 @@ def strategy_of(
     return make_strategy(StrategyChoice(name, options), learned or Estimates(), lambda tenant: shares.get(tenant, 1.0))
 
 
-def anything(task: Waiting) -> bool:
-    """Admits every task."""
-    return True
+def anything(task: Waiting) -> None:
+    """Refuses nothing."""
+
+
+def nothing(task: Waiting) -> Refuser:
+    """Refuses every task, each lane for itself."""
+    return Refuser.of(task.lane)
+
+
+def where(admits: Callable[[Waiting], bool]) -> Callable[[Waiting], Refuser | None]:
+    """Refuses what is not admitted, each lane for itself."""
+    return lambda task: None if admits(task) else Refuser.of(task.lane)
 
 
 def drained(strategy: Strategy, now_ms: int = 0) -> list[Waiting]:

@@ -79,7 +79,7 @@ def order_of(strategy: str, tasks: list[TaskSubmitted], accepted_ms: dict[str, i
             cost=1000.0,
         )
         chosen.push(waiting, now)
-    while (first := chosen.pop(now, lambda _: True)) is not None:
+    while (first := chosen.pop(now, lambda _: None)) is not None:
         yield first.task_id
 
 

@@ -48,7 +48,7 @@ class TestWindow(Window):
 
     def taken(self) -> list[str]:
         found = []
-        while (one := self.take(AT_MS, lambda task: True)) is not None:
+        while (one := self.take(AT_MS, lambda task: None)) is not None:
             found.append(one.task_id)
         return found
 
@@ -100,7 +100,7 @@ def test_a_band_below_its_bound_says_nothing() -> None:
     bands = Bands()
     window = bands.window(3)
     window.put(entry("t", 1))
-    window.take(AT_MS, lambda task: True)
+    window.take(AT_MS, lambda task: None)
     assert not bands.full
     assert not bands.drained
 
@@ -154,7 +154,7 @@ def test_each_long_wait_is_noticed_once() -> None:
     assert window.unnoticed(10.9, 1.0, 10) == []
     assert window.unnoticed(11.0, 1.0, 10) == [one]
     assert window.unnoticed(20.0, 1.0, 10) == []
-    window.take(AT_MS, lambda task: True)
+    window.take(AT_MS, lambda task: None)
     window.put(one, 30.0)
     assert window.unnoticed(31.0, 1.0, 10) == [one]
 
@@ -170,7 +170,7 @@ def test_long_waits_are_noticed_a_few_at_a_time() -> None:
 def test_a_task_that_started_in_time_is_not_noticed() -> None:
     window = Bands().window()
     window.put(entry("t", 1), 10.0)
-    window.take(AT_MS, lambda task: True)
+    window.take(AT_MS, lambda task: None)
     assert window.unnoticed(20.0, 1.0, 10) == []
 
 
@@ -209,5 +209,5 @@ def test_waits_that_are_over_are_forgotten_even_if_nobody_asks() -> None:
     window = Bands().window()
     for number in range(1000):
         window.put(entry(f"t-{number}", number), float(number))
-        window.take(AT_MS, lambda task: True)
+        window.take(AT_MS, lambda task: None)
     assert len(window._unnoticed) <= 1

@@ -18,12 +18,13 @@ from domain.limits.limit import Key, Limit
 from domain.limits.provider_health import Circuit
 from domain.limits.tickets import Refusal, Ticket
 from domain.provider_errors import RATE_LIMITED, UNAVAILABLE
-from domain.strategies.strategy import Lane
+from domain.strategies.strategy import Lane, Refuser
 from tests.support.gates import LimitsOnly, eventually, lane
 
 TERMS = Terms(lease_seconds=0.5, margin_seconds=0.2, renew_seconds=0.05, turn_seconds=0.05)
 ACME = lane("acme", provider="kimi")
 OTHER = lane("other", provider="kimi")
+FULL = Refuser("concurrency", "provider", "kimi")
 
 
 class AwayTable(LocalTable):
@@ -39,11 +40,11 @@ class AwayTable(LocalTable):
 
 
 class Watched:
-    """Gates with a dispatcher that remembers which lanes were opened."""
+    """Gates with a dispatcher that remembers what refuses no more."""
 
     def __init__(self, table: LocalTable | None = None, *, slots: int = 8, node: str = "here") -> None:
         self.gates = Gates("llm", slots=slots, table=table or LocalTable(TERMS), node=node)
-        self.opened: list[Lane] = []
+        self.opened: list[Refuser] = []
         self.gates.on_open = self.opened.extend
 
     def configure(self, limits: Mapping[tuple[str, str], Limit]) -> None:
@@ -59,7 +60,7 @@ class Watched:
         found: list[Ticket] = []
 
         async def try_again() -> bool:
-            if task in self.opened or not found:
+            if self.opened or not found:
                 self.opened.clear()
                 verdict = self.admit(task, cost)
                 if isinstance(verdict, Ticket):
@@ -99,7 +100,7 @@ async def test_a_lane_that_is_refused_opens_within_a_round_trip_and_not_at_the_n
     watched.configure({("provider", "kimi"): Limit(concurrency=1)})
     async with running(watched):
         assert watched.admit() == Refusal("concurrency", "provider", "kimi")
-        await eventually_true(lambda: watched.opened == [ACME])
+        await eventually_true(lambda: watched.opened == [FULL])
         assert isinstance(watched.admit(), Ticket)
         assert isinstance(watched.admit(OTHER), Refusal)
 
@@ -121,7 +122,7 @@ async def test_a_permit_that_is_given_back_opens_the_lanes_that_wait_for_it_at_o
         assert isinstance(watched.admit(OTHER), Refusal)
         watched.opened.clear()
         watched.gates.settle(ticket)
-        assert watched.opened == [OTHER]
+        assert watched.opened == [FULL]
 
 
 async def test_an_attempt_takes_a_permit_of_each_limit_or_none() -> None:
@@ -182,7 +183,7 @@ async def test_a_limit_that_is_removed_lets_everything_start() -> None:
         assert isinstance(watched.admit(), Refusal)
         watched.opened.clear()
         watched.configure({})
-        assert watched.opened == [ACME]
+        assert watched.opened == [FULL]
         assert isinstance(watched.admit(), Ticket)
         watched.gates.settle(ticket)
 
@@ -237,7 +238,7 @@ async def test_after_retry_after_the_lanes_of_the_provider_open_and_not_before()
         refusal = watched.admit()
         assert isinstance(refusal, Refusal)
         assert (refusal.cause, refusal.scope, refusal.name) == ("rate_limit", "provider", "kimi")
-        await eventually_true(lambda: ACME in watched.opened)
+        await eventually_true(lambda: Refuser("rate_limit", "provider", "kimi") in watched.opened)
         assert time.monotonic() - told_at >= 0.19
         assert isinstance(watched.admit(), Ticket)
 

@@ -9,6 +9,7 @@ from domain.limits.provider_health import Circuit, Patience, ProviderHealth
 from domain.limits.providers import Providers
 from domain.limits.tickets import Refusal, Ticket
 from domain.provider_errors import RATE_LIMITED, UNAVAILABLE
+from domain.strategies.strategy import Refuser
 from tests.support.gates import lane
 
 LANE = lane("acme", provider="kimi")
@@ -16,7 +17,7 @@ PATIENCE = Patience(failures_max=3, cool_down_seconds=10.0, cool_down_seconds_ma
 
 
 def begun(health: ProviderHealth, now: float) -> Ticket:
-    assert health.refusal(LANE, now) is None
+    assert health.refusal(now) is None
     ticket = Ticket(LANE, 1.0, now)
     health.take(ticket)
     return ticket
@@ -41,12 +42,12 @@ def health() -> ProviderHealth:
 
 def test_nobody_calls_before_the_moment_that_was_asked_for_and_all_may_at_it(health: ProviderHealth) -> None:
     health.put_back(begun(health, 100.0), slow_down(2.5), stopped=False, now=101.0)
-    refusal = health.refusal(LANE, 103.49)
+    refusal = health.refusal(103.49)
     assert refusal == Refusal("rate_limit", "provider", "kimi", 103.5)
     assert health.reopens_at(103.0) == 103.5
     assert health.reopened(103.49) == []
-    assert health.reopened(103.5) == [LANE]
-    assert health.refusal(LANE, 103.5) is None
+    assert health.reopened(103.5) == [Refuser("rate_limit", "provider", "kimi")]
+    assert health.refusal(103.5) is None
 
 
 def test_a_shorter_wish_does_not_take_back_a_longer_one(health: ProviderHealth) -> None:
@@ -83,7 +84,7 @@ def test_failures_in_a_row_open_the_circuit_and_a_success_between_them_does_not(
     assert health.circuit(100.0) is Circuit.CLOSED
     failed(health, 100.0)
     assert health.circuit(100.0) is Circuit.OPEN
-    assert health.refusal(LANE, 109.9) == Refusal("backoff", "provider", "kimi", 110.0)
+    assert health.refusal(109.9) == Refusal("backoff", "provider", "kimi", 110.0)
 
 
 def open_circuit(health: ProviderHealth, now: float) -> None:
@@ -95,11 +96,11 @@ def test_after_the_cool_down_one_probe_decides(health: ProviderHealth) -> None:
     open_circuit(health, 100.0)
     assert health.circuit(110.0) is Circuit.HALF_OPEN
     probe = begun(health, 110.0)
-    assert health.refusal(LANE, 110.0) == Refusal("backoff", "provider", "kimi", None)
+    assert health.refusal(110.0) == Refusal("backoff", "provider", "kimi", None)
     assert health.reopened(120.0) == []
     health.put_back(probe, None, stopped=False, now=111.0)
     assert health.circuit(111.0) is Circuit.CLOSED
-    assert health.reopened(111.0) == [LANE]
+    assert health.reopened(111.0) == [Refuser("backoff", "provider", "kimi")]
 
 
 def test_a_probe_that_fails_doubles_the_cool_down_up_to_its_bound(health: ProviderHealth) -> None:
@@ -107,7 +108,7 @@ def test_a_probe_that_fails_doubles_the_cool_down_up_to_its_bound(health: Provid
     now, waits = 110.0, []
     for _ in range(4):
         failed(health, now)
-        reopens = health.refusal(LANE, now)
+        reopens = health.refusal(now)
         assert reopens is not None
         assert reopens.until is not None
         waits.append(reopens.until - now)
@@ -119,7 +120,7 @@ def test_a_probe_that_was_stopped_decides_nothing(health: ProviderHealth) -> Non
     open_circuit(health, 100.0)
     health.put_back(begun(health, 110.0), None, stopped=True, now=111.0)
     assert health.circuit(111.0) is Circuit.HALF_OPEN
-    assert health.refusal(LANE, 111.0) is None
+    assert health.refusal(111.0) is None
 
 
 def test_failures_of_calls_from_before_the_circuit_opened_do_not_reopen_it(health: ProviderHealth) -> None:

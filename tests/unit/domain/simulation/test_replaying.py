@@ -13,7 +13,7 @@ from domain.simulation.recording import Visit, recorded_visits
 from domain.simulation.replaying import as_jobs, by_worker, replay, slots_seen
 from domain.simulation.simulator import Simulated, simulate
 from domain.strategies.choice import NAMES
-from domain.strategies.strategy import Strategy, Waiting
+from domain.strategies.strategy import Refuser, Strategy, Waiting
 from schemas.events import TaskSubmitted
 from tests.support.recorded import facts_of, submission_of
 from tests.support.strategies import strategy_of
@@ -83,13 +83,13 @@ class Switching:
         """Which one was at work."""
         return "fair" if at_us // 1000 >= self._at_ms else "priority"
 
-    def pop(self, now_ms: int, admits: Callable[[Waiting], bool]) -> Waiting | None:
+    def pop(self, now_ms: int, refuser: Callable[[Waiting], Refuser | None]) -> Waiting | None:
         if now_ms >= self._at_ms and not self._switched:
             self._switched = True
             old, self._now = self._now, make("fair")
             for task in old.waiting():
                 self._now.push(task, now_ms)
-        return self._now.pop(now_ms, admits)
+        return self._now.pop(now_ms, refuser)
 
     def __len__(self) -> int:
         return len(self._now)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from domain.strategies.ageing import ageing_bound
 from domain.strategies.strategy import Lane, Strategy, WaitBound, Waiting
-from tests.support.strategies import LANE, anything, lane, strategy_of, waiting
+from tests.support.strategies import LANE, anything, lane, strategy_of, waiting, where
 
 AGED = ("priority", "preemptive", "shortest_job_first", "deadline")
 
@@ -111,7 +111,7 @@ def test_what_waits_in_a_closed_lane_holds_up_nobody_elses_ageing() -> None:
     started = []
     for turn in range(4):
         strategy.push(urgent(10 + turn, 5000), 5000)
-        task = strategy.pop(5000, admits)
+        task = strategy.pop(5000, where(admits))
         assert task is not None
         started.append(task.task_id)
     assert "t-1" in started[:2]

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.strategies.choice import NAMES
-from domain.strategies.strategy import Lane, Usage, Waiting
-from tests.support.strategies import anything, drained, lane, strategy_of, waiting
+from domain.strategies.strategy import Lane, Refuser, Usage, Waiting
+from tests.support.strategies import anything, drained, lane, nothing, strategy_of, waiting, where
 
 every_strategy = pytest.mark.parametrize("name", sorted(NAMES))
 
@@ -32,8 +32,8 @@ STEPS = st.lists(
 )
 
 
-def _not_of(refused: Lane | None, head: Waiting) -> bool:
-    return head.lane != refused
+def _of(refused: Lane | None, head: Waiting) -> Refuser | None:
+    return Refuser.of(head.lane) if head.lane == refused else None
 
 
 @every_strategy
@@ -52,14 +52,14 @@ def test_what_waits_is_what_was_pushed_and_neither_discarded_nor_given(
                 strategy.discard(task.task_id)
                 model.pop(task.task_id, None)
             case "reopen":
-                strategy.reopen(task.lane)
+                strategy.reopen(Refuser.of(task.lane))
             case "expire":
                 expired = strategy.expired(now_ms)
                 late = {t.task_id for t in model.values() if t.deadline_ms is not None and t.deadline_ms <= now_ms}
                 assert {model.pop(found.task_id).task_id for found in expired} == late
             case _:
                 refused = task.lane if step == "refuse" else None
-                given_task = strategy.pop(now_ms, partial(_not_of, refused))
+                given_task = strategy.pop(now_ms, partial(_of, refused))
                 if given_task is not None:
                     assert model.pop(given_task.task_id) == given_task
                     assert given_task.deadline_ms is None or given_task.deadline_ms > now_ms
@@ -67,7 +67,7 @@ def test_what_waits_is_what_was_pushed_and_neither_discarded_nor_given(
         assert len(strategy) == len(model)
         assert {found.task_id: found for found in strategy.waiting()} == model
     for found in model.values():
-        strategy.reopen(found.lane)
+        strategy.reopen(Refuser.of(found.lane))
     startable = {task_id for task_id, task in model.items() if task.deadline_ms is None or task.deadline_ms > 90}
     assert {task.task_id for task in drained(strategy, now_ms=90)} == startable
 
@@ -84,7 +84,7 @@ def test_a_switch_loses_and_doubles_nothing(
     old, new = (strategy_of(name) for name in names)
     for task in tasks:
         old.push(task, 0)
-    begun = [old.pop(1, lambda task: task.lane.model != f"model-{closed}") for _ in range(started)]
+    begun = [old.pop(1, where(lambda task: task.lane.model != f"model-{closed}")) for _ in range(started)]
     for task in old.waiting():
         new.push(task, 2)
     running = [task for task in begun if task is not None]
@@ -105,14 +105,14 @@ def test_a_refused_task_closes_its_lane_and_nothing_else(name: str) -> None:
         asked.append(task.task_id)
         return task.lane == lane(1)
 
-    while (started := strategy.pop(0, admits)) is not None:
+    while (started := strategy.pop(0, where(admits))) is not None:
         assert started.lane == lane(1)
     refused = [task_id for task_id in asked if int(task_id[2:]) % 2 == 0]
     assert len(refused) == 1
     assert strategy.pop(0, anything) is None
     strategy.push(waiting(20, lane=lane(0)), 0)
     assert strategy.pop(0, anything) is None, "a task that comes later does not open its lane"
-    strategy.reopen(lane(0))
+    strategy.reopen(Refuser.of(lane(0)))
     assert len(drained(strategy)) == 11
 
 
@@ -128,7 +128,7 @@ def test_a_replaced_task_waits_as_it_is_now(name: str) -> None:
 def test_a_lane_that_ran_empty_while_closed_is_open_when_it_comes_again(name: str) -> None:
     strategy = strategy_of(name)
     strategy.push(waiting(0), 0)
-    assert strategy.pop(0, lambda task: False) is None
+    assert strategy.pop(0, nothing) is None
     strategy.discard("t-0")
     strategy.push(waiting(1), 0)
     assert strategy.pop(0, anything) == waiting(1)
@@ -166,8 +166,8 @@ def test_what_has_ended_leaves_nothing_behind(name: str) -> None:
     for number in range(3000):
         task = waiting(number, lane=lane(number, tenant=f"tenant-{number}"), deadline_ms=10**9, cost=10.0)
         strategy.push(task, number)
-        assert strategy.pop(number, lambda task: False) is None
-        strategy.reopen(task.lane)
+        assert strategy.pop(number, nothing) is None
+        strategy.reopen(Refuser.of(task.lane))
         assert strategy.pop(number, anything) == task
         strategy.ended(task, Usage(seconds=1.0, tokens=10.0, complete=False))
         if number >= 1400 and number % 50 == 0:

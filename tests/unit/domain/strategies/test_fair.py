@@ -11,8 +11,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from domain.strategies.estimates import Estimates
-from domain.strategies.strategy import Lane, Strategy, Usage, Waiting
-from tests.support.strategies import anything, lane, strategy_of, waiting
+from domain.strategies.strategy import Lane, Refuser, Strategy, Usage, Waiting
+from tests.support.strategies import anything, lane, strategy_of, waiting, where
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class Load:
         self._actual[task.task_id] = tokens
         self.strategy.push(task, 0)
 
-    def run(self, tokens: float, admits: Callable[[Waiting], bool] = anything) -> None:
+    def run(self, tokens: float, admits: Callable[[Waiting], bool] = lambda task: True) -> None:
         """Serve until so many tokens more have been used; the first to start is the first to end."""
         target = sum(self.served.values()) + tokens
         while sum(self.served.values()) < target:
-            while len(self._running) < self._slots and (task := self.strategy.pop(0, admits)) is not None:
+            while len(self._running) < self._slots and (task := self.strategy.pop(0, where(admits))) is not None:
                 self._running.append((task, self._actual.pop(task.task_id)))
                 self.submit(self._tenants[task.lane.tenant])
             task, used = self._running.pop(0)
@@ -68,7 +68,7 @@ class Load:
     def reopen(self) -> None:
         """An end may have opened any lane."""
         for tenant in self._tenants.values():
-            self.strategy.reopen(tenant.lane)
+            self.strategy.reopen(Refuser.of(tenant.lane))
 
     def running(self, model: str) -> int:
         """Attempts on the model."""

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.strategies.closures import Closures
 from domain.strategies.estimates import Estimates
 from domain.strategies.lane_order import LaneOrder
-from domain.strategies.strategy import Usage, Waiting
+from domain.strategies.strategy import Refuser, Usage, Waiting
 from tests.support.strategies import anything, drained, lane, strategy_of, waiting
 
 TASKS = st.lists(
@@ -110,24 +111,28 @@ def comparisons() -> Callable[[], int]:
 
 
 def test_a_start_costs_the_logarithm_of_what_waits(comparisons: Callable[[], int]) -> None:
-    """With hundreds of lanes of which half are closed; counted, not timed."""
+    """With hundreds of lanes, half of which stand behind few limits that open and close; counted, not timed."""
     costs = []
     for size in (2_000, 32_000):
-        closed = {lane(number) for number in range(0, 400, 2)}
-        order = LaneOrder(lambda task: (Counted((task.tie[1] * 7919) % 10_007), float(task.tie[1])), closed)
+        closures = Closures()
+        order = LaneOrder(lambda task: (Counted((task.tie[1] * 7919) % 10_007), float(task.tie[1])), closures)
         for number in range(size):
             order.add(waiting(number, lane=lane(number % 400)))
+        limits = [Refuser("concurrency", "type", f"type-{number}") for number in range(20)]
+        for number in range(0, 400, 2):
+            group, _ = closures.close(limits[number % 20])
+            moved = closures.place(lane(number), group)
+            assert moved is not None
+            order.moved(*moved)
         before = comparisons()
         for turn in range(400):
             task = order.choose(0)
             assert task is not None
-            assert task.lane not in closed
+            assert task.lane not in closures.groups
             order.remove(task)
-            reopened = lane((turn * 2) % 400)
-            closed.discard(reopened)
-            order.refresh(reopened)
-            closed.add(reopened)
-            order.refresh(reopened)
+            for turned in (closures.open(limits[turn * 2 % 20]), closures.close(limits[turn * 2 % 20])[0]):
+                assert turned is not None
+                order.turned(turned)
         costs.append((comparisons() - before) / 400)
     # 16 times as many tasks: four more levels of a heap, of at most four comparisons each.
     assert costs[1] - costs[0] <= 16

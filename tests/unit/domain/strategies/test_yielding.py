@@ -5,8 +5,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.strategies.strategy import Running, Strategy, Usage, Waiting
-from tests.support.strategies import anything, lane, running, strategy_of, waiting
+from domain.strategies.strategy import Refuser, Running, Strategy, Usage, Waiting
+from tests.support.strategies import anything, lane, nothing, running, strategy_of, waiting, where
 
 
 def preemptive(*priorities: int) -> Strategy:
@@ -65,12 +65,12 @@ def test_never_more_than_needed_and_never_for_an_equal(
 def test_who_waits_behind_a_closed_gate_asks_only_those_that_may_open_it() -> None:
     strategy = strategy_of("preemptive")
     strategy.push(waiting(9, 3, lane=lane(1, tenant="high")), 0)
-    assert strategy.pop(0, lambda task: False) is None
+    assert strategy.pop(0, nothing) is None
     elsewhere, on_its_model = running(0, 1, lane=lane(2)), running(1, 1, lane=lane(1, tenant="low"))
     assert strategy.victims([elsewhere], 0, 0) == []
     assert strategy.victims([elsewhere], 3, 0) == []
     assert strategy.victims([elsewhere, on_its_model], 3, 0) == ["t-1"]
-    strategy.reopen(lane(1, tenant="high"))
+    strategy.reopen(Refuser.of(lane(1, tenant="high")))
     assert strategy.victims([elsewhere], 0, 0) == ["t-0"]
     strategy.discard("t-9")
     assert strategy.victims([elsewhere, on_its_model], 0, 0) == []
@@ -85,15 +85,15 @@ def test_a_task_is_not_stopped_again_for_one_that_its_slot_did_not_help() -> Non
         return task.lane.tenant == "low"
 
     strategy.push(low, 0)
-    assert strategy.pop(0, admits) == low
+    assert strategy.pop(0, where(admits)) == low
     strategy.push(high, 1)
-    assert strategy.pop(1, admits) is None
+    assert strategy.pop(1, where(admits)) is None
     attempt = running(0, 1, lane=low.lane)
     assert strategy.victims([attempt], 0, 1) == ["t-0"]
     strategy.ended(low, Usage(seconds=1.0, complete=False))
-    strategy.reopen(high.lane)
+    strategy.reopen(Refuser.of(high.lane))
     strategy.push(low, 2)
-    assert strategy.pop(2, admits) == low
+    assert strategy.pop(2, where(admits)) == low
     assert strategy.victims([attempt], 0, 3) == []
 
 
@@ -105,7 +105,7 @@ def test_turns_alternate_on_a_model_that_takes_one_task_at_a_time() -> None:
         strategy.push(waiting(number, lane=lane(1, tenant=f"tenant-{number}")), 0)
     for turn in range(6):
         now_ms = 10_000 * turn
-        while (task := strategy.pop(now_ms, lambda task: not busy)) is not None:
+        while (task := strategy.pop(now_ms, where(lambda task: not busy))) is not None:
             busy.append(task)
             turns_had.append(task.task_id)
         attempt = running(int(busy[0].task_id[2:]), lane=busy[0].lane, started_ms=now_ms)
@@ -114,7 +114,7 @@ def test_turns_alternate_on_a_model_that_takes_one_task_at_a_time() -> None:
         strategy.ended(ended, Usage(seconds=10.0, complete=False))
         strategy.push(replace(ended, queued_ms=now_ms + 10_000), now_ms + 10_000)
         for number in range(2):
-            strategy.reopen(lane(1, tenant=f"tenant-{number}"))
+            strategy.reopen(Refuser.of(lane(1, tenant=f"tenant-{number}")))
     assert turns_had == ["t-0", "t-1"] * 3
 
 
@@ -157,7 +157,7 @@ def test_a_slice_cannot_end_what_cannot_go_on_elsewhere() -> None:
 def test_a_turn_ends_for_those_behind_its_own_gate_too() -> None:
     strategy = strategy_of("round_robin", time_slice_seconds=10.0)
     strategy.push(waiting(9, lane=lane(1)), 0)
-    assert strategy.pop(0, lambda task: False) is None
+    assert strategy.pop(0, nothing) is None
     busy = [running(0, lane=lane(2)), running(1, lane=lane(1)), running(2, lane=lane(1))]
     assert strategy.victims(busy, 0, 20_000) == ["t-1"]
     assert strategy.victims([*busy, running(3, lane=lane(1), asked=True)], 0, 20_000) == []
