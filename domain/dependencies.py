@@ -20,10 +20,14 @@ from schemas.events import TaskSubmitted
 
 #: A task that it depends on did not complete.
 DEPENDENCY_FAILED: Final = "dependency_failed"
+#: Nobody has submitted a task that it depends on.
+DEPENDENCY_NOT_FOUND: Final = "dependency_not_found"
 #: A result that it refers to has no such part.
 UNRESOLVED_REFERENCE: Final = "unresolved_reference"
 #: With what it takes from results, its payload is larger than any task's may be.
 TOO_LARGE: Final = "too_large"
+#: Unknown ids that a failure names.
+NAMED_MAX: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,12 @@ def verdict(task: Dependant, dependencies: Mapping[str, Dependency]) -> Verdict:
     ended = {each.task_id for each in known if each.ended}
     waiting = tuple(each for each in task.depends_on if each not in ended)
     return Wait(waiting) if waiting else Go()
+
+
+def not_found(unknown: Sequence[str], grace_seconds: float) -> GiveUp:
+    """What becomes of a task that has waited for so long for ids which are no tasks."""
+    names = ", ".join(unknown[:NAMED_MAX]) + (f" and {len(unknown) - NAMED_MAX} more" if unknown[NAMED_MAX:] else "")
+    return GiveUp(DEPENDENCY_NOT_FOUND, f"it depends on what nobody submitted within {grace_seconds:g} s: {names}")
 
 
 def _given_up(task: Dependant, dependency: Dependency) -> GiveUp | Stop:

@@ -234,6 +234,7 @@ async def intake(settings: Settings, stop: asyncio.Event) -> None:
             tasks=IntakeTasks(engine),
             classes=tuple(settings.classes),
             max_queue_size=settings.max_queue_size,
+            dependency_grace_seconds=settings.dependency_grace_seconds,
             defaults=defaults(settings),
             configuration=settings.first_configuration,
             endings=Endings(database_url).tell,

@@ -125,6 +125,8 @@ class Settings(BaseSettings):
     node_name: str | None = None
     #: Unfinished tasks a class may hold before 429 is answered.
     max_queue_size: PositiveInt = 10_000
+    #: How many seconds a task waits for ids that nobody has submitted; then it fails with `dependency_not_found`.
+    dependency_grace_seconds: PositiveFloat = 300.0
     #: How long a task may run that names no timeout.
     task_timeout_seconds: PositiveFloat = 300.0
     #: Retries of a task that names none.

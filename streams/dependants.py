@@ -7,12 +7,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from domain.dependencies import Dependency, GiveUp, Go, Stop, stopped, verdict
+from domain.dependencies import Dependency, GiveUp, Go, Stop, Wait, not_found, stopped, verdict
 from domain.workflow import FAIL_FAST
 from schemas.commands import CancelTask
+from streams.missing import Missing
 from streams.ports import Dependant, IntakeReadModel
+from streams.watermark import Watermark
 from streams.wishes import Run
 
+#: How long an id that others wait for may be unknown, unless the settings say otherwise.
+GRACE_SECONDS = 300.0
 #: Tasks looked at by one turn, besides those that wait for an end that was heard of.
 PAGE = 2000
 #: Ends heard of and not yet looked into; what is beyond is found by going through the pages.
@@ -34,8 +38,13 @@ class Found:
 class Dependants:
     """Goes through all that wait, page after page, and looks at once into what it hears of."""
 
-    def __init__(self, tasks: IntakeReadModel) -> None:
+    def __init__(
+        self, tasks: IntakeReadModel, grace_seconds: float = GRACE_SECONDS, watermark: Watermark | None = None
+    ) -> None:
+        """`grace_seconds`: how long an id may be unknown, see `Missing`."""
         self._tasks = tasks
+        self._grace_seconds = grace_seconds
+        self._missing = Missing(grace_seconds, watermark)
         self._heard: set[str] = set()
         #: Where the next pages begin.
         self._waiting_after = self._steps_after = ""
@@ -51,8 +60,9 @@ class Dependants:
         """What has become of some of those that wait, `settled` ones aside.
 
         Raises:
-            ReadModelUnavailable: the next look finds it.
+            LogUnavailable, ReadModelUnavailable: the next look finds it.
         """
+        await self._missing.look()
         waiting = await self._waiting(settled)
         others = {task_id for each in waiting for task_id in each.depends_on}
         dependencies = await self._tasks.dependencies(others) if others else {}
@@ -62,6 +72,8 @@ class Dependants:
             match verdict(each, dependencies):
                 case Go():
                     ready.append(each)
+                case Wait():
+                    self._doubt(each, [other for other in each.depends_on if other not in dependencies], found, at)
                 case GiveUp() | Stop() as end:
                     found.ending[each.task_id, each.run] = end
         failed = await self._failed({each.workflow_id for each in ready if _stops_with_others(each)})
@@ -93,6 +105,13 @@ class Dependants:
             self._sent[command.task_id, command.run] = None
         while len(self._sent) > SENT_MAX:
             self._sent.popitem(last=False)
+
+    def _doubt(self, task: Dependant, unknown: Sequence[str], found: Found, at: datetime) -> None:
+        run = (task.task_id, task.run)
+        if not unknown:
+            self._missing.found(run)
+        elif self._missing.given_up(run, at):
+            found.ending[run] = not_found(unknown, self._grace_seconds)
 
     async def _waiting(self, settled: Collection[Run]) -> list[Dependant]:
         page = await self._tasks.waiting(self._waiting_after, PAGE)

@@ -30,7 +30,7 @@ from domain.configuration import Configuration
 from domain.submission import SubmissionDefaults
 from schemas.codec import encode
 from schemas.events import TaskSubmitted
-from streams import clients, dead_letters, header_names, held_work, intake_records, topics
+from streams import clients, dead_letters, dependants, header_names, held_work, intake_records, topics
 from streams.admission import Admission
 from streams.dead_letters import Origin
 from streams.held_work import HeldWork
@@ -71,6 +71,8 @@ class IntakeConfig:
     #: Resource classes that exist here.
     classes: Sequence[str]
     max_queue_size: int = 10_000
+    #: How long an id that others wait for may be unknown.
+    dependency_grace_seconds: float = dependants.GRACE_SECONDS
     defaults: SubmissionDefaults = field(default_factory=SubmissionDefaults)
     #: What the settings say; changes since are read from the registry.
     configuration: Configuration = field(default_factory=Configuration)

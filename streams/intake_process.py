@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 
 from domain.configuration import Configuration
 from streams import topics
 from streams.admission import Admission
 from streams.cluster import Cluster, Offsets
+from streams.dependants import Dependants
 from streams.hearing import hear_commands
 from streams.held_work import HeldWork
 from streams.intake import Intake, IntakeConfig
@@ -18,6 +18,7 @@ from streams.log import EventLog
 from streams.outages import through_outages
 from streams.registry import RegistryTail
 from streams.schedule_clock import ScheduleClock
+from streams.watermark import Watermark
 
 STOP_GRACE_SECONDS = 3.0
 
@@ -33,7 +34,8 @@ async def run_intake(config: IntakeConfig, stop: asyncio.Event) -> None:
 async def _work(config: IntakeConfig, stop: asyncio.Event) -> None:
     admission = Admission(config.max_queue_size)
     async with EventLog(config.bootstrap_servers, client_id="penstock-intake") as log:
-        waiting = HeldWork(log, config.tasks, admission, config.classes)
+        dependants = Dependants(config.tasks, config.dependency_grace_seconds, _watermark(config))
+        waiting = HeldWork(log, config.tasks, admission, config.classes, dependants)
         defaults = config.defaults.following(lambda: registry.configuration.models)
         clock = ScheduleClock(log, config.tasks, config.catalogue, defaults)
 
@@ -48,15 +50,14 @@ async def _work(config: IntakeConfig, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(registry.run()), group.create_task(config.endings(waiting.ended))]
             group.create_task(hear_commands(config.bootstrap_servers, waiting.ask, heard, stop))
-            group.create_task(
-                take_turns([waiting, clock], stop, _lead(config, lambda: intake.leads() and heard.is_set()))
-            )
+            lead = Lead(lambda: intake.leads() and heard.is_set(), _watermark(config))
+            group.create_task(take_turns([waiting, clock], stop, lead))
             await intake.run(stop)
             for task in beside:
                 task.cancel()
 
 
-def _lead(config: IntakeConfig, given: Callable[[], bool]) -> Lead:
+def _watermark(config: IntakeConfig) -> Watermark:
     recorded = topics.recorded_topics(config.classes)
 
     async def ends() -> Offsets:
@@ -66,4 +67,4 @@ def _lead(config: IntakeConfig, given: Callable[[], bool]) -> Lead:
     async def projected() -> Offsets:
         return (await config.tasks.queue()).projected
 
-    return Lead(given, ends, projected)
+    return Watermark(ends, projected)

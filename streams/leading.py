@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
 
-from streams.cluster import Offsets
 from streams.log import LogUnavailable
 from streams.ports import ReadModelUnavailable
+from streams.watermark import Watermark
 
 logger = logging.getLogger(__name__)
 
 POLL_INTERVAL_SECONDS = 0.5
-#: A leader that cannot begin says so this often.
-SAY_SECONDS = 10.0
 
 
 class Turns(Protocol):
@@ -41,17 +38,9 @@ class Turns(Protocol):
 class Lead:
     """Whether this process leads, and may begin to."""
 
-    def __init__(
-        self,
-        given: Callable[[], bool],
-        ends: Callable[[], Awaitable[Offsets]],
-        projected: Callable[[], Awaitable[Offsets]],
-    ) -> None:
-        """`given`: whether this process is the one that leads; `ends` and `projected`: of every recorded topic."""
-        self._given, self._ends, self._projected = given, ends, projected
-        #: What the log held when the lead came and the read model has not shown yet; None before the log was asked.
-        self._awaited: Offsets | None = None
-        self._said_at = float("-inf")
+    def __init__(self, given: Callable[[], bool], watermark: Watermark) -> None:
+        """`given`: whether this process is the one that leads; the watermark is asked by nobody else."""
+        self._given, self._watermark = given, watermark
 
     async def begun(self) -> bool:
         """Whether this process may move work now.
@@ -59,22 +48,10 @@ class Lead:
         Raises:
             LogUnavailable, ReadModelUnavailable: nobody can tell; it may not.
         """
-        if not self._given():
-            self._awaited = None
-            return False
-        if self._awaited is None:
-            self._awaited = await self._ends()
-        if self._awaited:
-            projected = await self._projected()
-            self._awaited = {place: end for place, end in self._awaited.items() if projected.get(place, 0) < end}
-            self._say(projected)
-        return not self._awaited
-
-    def _say(self, projected: Offsets) -> None:
-        if self._awaited and time.monotonic() - self._said_at >= SAY_SECONDS:
-            self._said_at = time.monotonic()
-            behind = sum(end - projected.get(place, 0) for place, end in self._awaited.items())
-            logger.info("action=await_read_model records=%d", behind)
+        if self._given():
+            return await self._watermark.passed()
+        self._watermark.renew()
+        return False
 
 
 async def take_turns(works: Sequence[Turns], stop: asyncio.Event, lead: Lead) -> None:

@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.dependencies import Dependency, GiveUp, Go, Stop, Verdict, Wait, sources, stopped, verdict, with_results
+from domain.dependencies import (
+    Dependency,
+    GiveUp,
+    Go,
+    Stop,
+    Verdict,
+    Wait,
+    not_found,
+    sources,
+    stopped,
+    verdict,
+    with_results,
+)
 from domain.states import TERMINAL, TaskStatus
 from schemas.codec import decode, encode
 from schemas.events import TaskSubmitted
@@ -39,6 +51,11 @@ def test_it_waits_until_all_have_ended() -> None:
     assert judged(task("a", "b"), a=S.COMPLETED, b=S.RUNNING) == Wait(("b",))
     assert judged(task("a", "b"), a=S.COMPLETED) == Wait(("b",)), "an unknown one may still come"
     assert judged(task("a", "b"), a=S.COMPLETED, b=S.COMPLETED) == Go()
+
+
+def test_unknown_ids_are_named_as_far_as_there_is_room() -> None:
+    assert not_found(["a", "b"], 1.5).detail == "it depends on what nobody submitted within 1.5 s: a, b"
+    assert not_found([str(each) for each in range(12)], 60).detail.endswith(": 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more")
 
 
 @pytest.mark.parametrize("status", FAILED)

@@ -110,6 +110,24 @@ async def test_a_task_goes_on_when_all_that_it_depends_on_have_completed(system:
     assert system.released == ["a", "b", "c"], "once"
 
 
+async def test_an_id_that_nobody_submits_fails_what_waits_for_it(system: System) -> None:
+    grace = timedelta(seconds=dependants.GRACE_SECONDS)
+    await system.submit(echo("tpyo", "a") | {"id": "b", "on_dependency_failure": "continue"}, 0)
+    await system.submit(echo("b") | {"id": "c"}, 1)
+    await system.submit(echo("late") | {"id": "d"}, 2)
+    await system.service.turn(AT + grace / 2)
+    await system.submit(echo() | {"id": "late"}, 3)
+    for _ in range(3):
+        await system.service.turn(AT + grace)
+    state = system.state("b")
+    assert (state.status, state.error_code) == (TaskStatus.FAILED, "dependency_not_found")
+    assert state.error_detail == "it depends on what nobody submitted within 300 s: tpyo, a"
+    assert system.state("c").error_detail == "task b did not complete (failed, dependency_not_found)"
+    assert system.state("d").status is TaskStatus.HELD
+    await system.completes("late")
+    assert system.released == ["late", "d"]
+
+
 async def test_results_are_passed_on_and_the_read_model_shows_what_was_passed(system: System) -> None:
     steps = {"a": echo(), "b": echo(text={"$from": "a#/said/0"}, all={"$from": "a"})}
     await system.submit({"id": "w", "steps": steps})

@@ -21,6 +21,7 @@ from streams.admission import Admission
 from streams.held_work import HeldWork
 from streams.log import LogUnavailable
 from streams.state_header import STATE_HEADER, state_said
+from streams.watermark import Watermark
 from tests.support.memory_world import MemoryWorld
 
 AT = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
@@ -185,7 +186,7 @@ async def test_only_the_leader_moves_tasks_and_another_may_become_it(
         return asked[-1]
 
     monkeypatch.setattr(leading, "POLL_INTERVAL_SECONDS", 0.001)
-    lead = leading.Lead(leads, lambda: world.broker.ends(()), world.read_model.projected)
+    lead = leading.Lead(leads, Watermark(lambda: world.broker.ends(()), world.read_model.projected))
     await asyncio.wait_for(leading.take_turns([service], stop, lead), 10)
     assert asked == [False, False, True]
     assert world.log.records["tasks-cpu-normal"] == [task("a")]
@@ -345,7 +346,7 @@ async def test_one_that_comes_to_lead_releases_nothing_in_a_state_that_its_prede
 
     monkeypatch.setattr(leading, "POLL_INTERVAL_SECONDS", 0.001)
     recorded = topics.recorded_topics(("cpu", "io"))
-    lead = leading.Lead(leads, lambda: world.broker.ends(recorded), world.read_model.projected)
+    lead = leading.Lead(leads, Watermark(lambda: world.broker.ends(recorded), world.read_model.projected))
     await asyncio.wait_for(leading.take_turns([successor], stop, lead), 10)
     ((topic, _, headers),) = world.log.envelopes
     said = state_said(headers, task("a"))

@@ -10,6 +10,7 @@ import pytest
 from streams import leading
 from streams.leading import Lead, take_turns
 from streams.log import LogUnavailable
+from streams.watermark import Watermark
 
 PLACE, OTHER = ("task-lifecycle", 0), ("tasks-cpu-high", 1)
 
@@ -23,7 +24,7 @@ class Installation:
         self.shown: dict[tuple[str, int], int] = {}
         self.asked = 0
         self.away = False
-        self.lead = Lead(lambda: self.given, self._ends, self._projected)
+        self.lead = Lead(lambda: self.given, Watermark(self._ends, self._projected))
 
     async def _ends(self) -> dict[tuple[str, int], int]:
         self.asked += 1
