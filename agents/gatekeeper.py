@@ -5,7 +5,6 @@ What refuses keeps its lanes closed, for a reason that can be told, until it ref
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
 from agents.limits.gates import Gates
@@ -23,9 +22,8 @@ class Gatekeeper:
         self.gates = gates
         self._resource_class, self._ledger, self._reopen = resource_class, ledger, reopen
         self._configuration = Configuration()
-        #: What refuses, and the lanes that it was asked for.
+        #: What refuses, as far as is known.
         self._refusals: dict[Refuser, Refusal] = {}
-        self._lanes: defaultdict[Refuser, dict[Lane, None]] = defaultdict(dict)
         #: The suspect that runs: one at a time, so that a killer cannot take another one along twice.
         self._suspect: str | None = None
         self._one_suspect = Refuser(RECOVERY, "suspect", resource_class)
@@ -33,8 +31,8 @@ class Gatekeeper:
 
     @property
     def closed(self) -> Mapping[Lane, Refusal]:
-        """Lanes that are known to be closed, and by what."""
-        return {lane: self._refusals[refuser] for refuser, lanes in self._lanes.items() for lane in lanes}
+        """Lanes in which something waits and that are known to be closed, and by what."""
+        return {lane: self._refusals[refuser] for lane, refuser in self._ledger.closed().items()}
 
     def refuser(self, task: Waiting, now_ms: int) -> Refuser | None:
         """What refuses the task's start now; None where it may start, and `admitted` must be called."""
@@ -42,8 +40,7 @@ class Gatekeeper:
         if isinstance(verdict, Refusal):
             refuser = self._one_suspect if verdict.cause == RECOVERY else verdict.refuser
             self._refusals[refuser] = verdict
-            self._lanes[refuser][task.lane] = None
-            self._ledger.close(task.lane, verdict.cause, now_ms)
+            self._ledger.close(task.lane, refuser, now_ms)
             return refuser
         if task.lane.suspect:
             self._suspect = task.task_id
@@ -66,8 +63,7 @@ class Gatekeeper:
         """These may refuse no more."""
         for refuser in refusers:
             if self._refusals.pop(refuser, None) is not None:
-                for lane in self._lanes.pop(refuser):
-                    self._ledger.open(lane, now_ms)
+                self._ledger.open(refuser, now_ms)
                 self._reopen(refuser)
 
     def configure(self, configuration: Configuration, now_ms: float) -> None:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
+from domain.passages import Passages, Sums
 from domain.priority import Priority
-from domain.strategies.strategy import Lane
+from domain.strategies.strategy import Lane, Refuser
 
 #: On its way: to the log, to its owner, through the event loop.
 DELIVERY: Final = "delivery"
@@ -58,33 +59,8 @@ CAUSES: Final = (
 #: Sums since the ledger's beginning, in this order: time in which anything could start at all; time with all slots
 #: taken, under a strategy by urgency; the same under a fair one; of the former, the shares of the slots that each
 #: priority occupied; of the latter, the share that the lane's own tenant occupied.
-_Sums = tuple[float, ...]
 _LIVE, _RANKED, _FAIR, _FIRST_PRIORITY = 0, 1, 2, 3
 _OWN = _FIRST_PRIORITY + len(Priority)
-_NOTHING: _Sums = (0.0,) * (_OWN + 1)
-
-
-@dataclass(slots=True)
-class _LaneAccount:
-    #: Live time for which it was closed, by cause.
-    closed: dict[str, float] = field(default_factory=dict)
-    #: All that passed while it was closed.
-    missed: _Sums = _NOTHING
-    cause: str | None = None
-    closed_at: _Sums = _NOTHING
-    waiting: int = 0
-
-
-@dataclass(slots=True)
-class _TenantShare:
-    """The integral of the share of the slots that a tenant occupies, over the time that is counted as fair."""
-
-    running: int = 0
-    sum: float = 0.0
-    since: float = 0.0
-
-    def until(self, fair_ms: float, slots: int) -> float:
-        return self.sum + self.running * (fair_ms - self.since) / slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +69,7 @@ class Mark:
 
     lane: Lane
     at_ms: float
-    sums: _Sums
+    sums: Sums
     closed: Mapping[str, float]
 
 
@@ -106,10 +82,10 @@ class Ledger:
         self._frozen = False
         self._running = 0
         self._priorities = [0] * len(Priority)
-        self._tenants: dict[str, _TenantShare] = {}
-        #: As in _Sums, without the tenant's own share.
+        #: In that order, without the tenant's own share.
         self._sums = [0.0] * _OWN
-        self._lanes: dict[Lane, _LaneAccount] = {}
+        self._passages = Passages(self._sums, _FAIR, slots)
+        self._waiting: Counter[Lane] = Counter()
 
     def choose(self, now_ms: float, *, fair: bool) -> None:
         """The strategy is a fair one from now on, or is not."""
@@ -134,39 +110,37 @@ class Ledger:
         """It does no more; called with what it was started with."""
         self._occupy(lane.tenant, priority, now_ms, -1)
 
-    def close(self, lane: Lane, cause: str, now_ms: float) -> None:
-        """What waits in the lane waits for this from now on; nothing happens where nothing waits."""
-        self.open(lane, now_ms)
-        if (account := self._lanes.get(lane)) is not None:
-            account.cause, account.closed_at = cause, self._of(lane)
+    def close(self, lane: Lane, refuser: Refuser, now_ms: float) -> None:
+        """What waits in the lane, and in all lanes that the same has refused, waits for that from now on.
 
-    def open(self, lane: Lane, now_ms: float) -> None:
-        """Nothing keeps the lane's tasks but a free slot and their turn."""
+        Nothing happens where nothing waits.
+        """
         self._advance(now_ms)
-        account = self._lanes.get(lane)
-        if account is None or account.cause is None:
-            return
-        meanwhile = _minus(self._of(lane), account.closed_at)
-        account.closed[account.cause] = account.closed.get(account.cause, 0.0) + meanwhile[_LIVE]
-        account.missed = _plus(account.missed, meanwhile)
-        account.cause = None
+        if lane in self._waiting:
+            self._passages.close(lane, refuser)
+
+    def open(self, refuser: Refuser, now_ms: float) -> None:
+        """What it refused is kept by nothing else but a free slot and its turn, as far as is known."""
+        self._advance(now_ms)
+        self._passages.open(refuser)
+
+    def closed(self) -> dict[Lane, Refuser]:
+        """Lanes with waiting tasks that are closed, and by what."""
+        return self._passages.closed()
 
     def mark(self, lane: Lane, now_ms: float) -> Mark:
         """A task begins to wait in the lane. Each mark is ended by `waited` or `dropped`, once."""
         self._advance(now_ms)
-        account = self._lanes.get(lane)
-        if account is None:
-            account = self._lanes[lane] = _LaneAccount()
-        account.waiting += 1
-        return Mark(lane, self._now, *self._seen(lane, account))
+        self._waiting[lane] += 1
+        return Mark(lane, self._now, *self._passages.of(lane))
 
     def waited(self, mark: Mark, priority: int, now_ms: float) -> dict[str, float]:
         """What a task of this priority has waited for since its mark: milliseconds by cause, which sum to the time."""
         self._advance(now_ms)
-        sums, found = self._seen(mark.lane, self._lanes[mark.lane])
+        sums, closed = self._passages.of(mark.lane)
         self.dropped(mark)
         waited = _minus(sums, mark.sums)
-        found = {cause: ms - mark.closed.get(cause, 0.0) for cause, ms in found.items()}
+        found = {cause: ms - mark.closed.get(cause, 0.0) for cause, ms in closed.items()}
         passed = self._now - mark.at_ms
         recovery = passed - waited[_LIVE] - sum(found.values())
         urgent = sum(waited[_FIRST_PRIORITY + _level(priority) + 1 : _OWN])
@@ -183,14 +157,14 @@ class Ledger:
 
     def dropped(self, mark: Mark) -> None:
         """The task waits no more. A lane in which nothing waits is forgotten."""
-        account = self._lanes[mark.lane]
-        account.waiting -= 1
-        if not account.waiting:
-            del self._lanes[mark.lane]
+        self._waiting[mark.lane] -= 1
+        if not self._waiting[mark.lane]:
+            del self._waiting[mark.lane]
+            self._passages.forget(mark.lane)
 
     def waiting(self) -> Counter[Lane]:
         """How many tasks wait in each lane."""
-        return Counter({lane: account.waiting for lane, account in self._lanes.items()})
+        return self._waiting.copy()
 
     def _advance(self, now_ms: float) -> None:
         passed = now_ms - self._now
@@ -213,36 +187,15 @@ class Ledger:
     def _occupy(self, tenant: str, priority: int, now_ms: float, by: int) -> None:
         self._advance(now_ms)
         self._priorities[_level(priority)] += by
-        share = self._tenants.setdefault(tenant, _TenantShare())
-        share.sum, share.since = share.until(self._sums[_FAIR], self._slots), self._sums[_FAIR]
-        share.running += by
+        self._passages.occupy(tenant, by)
         self._running += by
-
-    def _of(self, lane: Lane) -> _Sums:
-        share = self._tenants.get(lane.tenant)
-        own = 0.0 if share is None else share.until(self._sums[_FAIR], self._slots)
-        return (*self._sums, own)
-
-    def _seen(self, lane: Lane, account: _LaneAccount) -> tuple[_Sums, dict[str, float]]:
-        """What passed while the lane was open, and for how long it was closed, by cause."""
-        now = self._of(lane)
-        if account.cause is None:
-            return now if account.missed is _NOTHING else _minus(now, account.missed), account.closed.copy()
-        meanwhile = _minus(now, account.closed_at)
-        closed = account.closed.copy()
-        closed[account.cause] = closed.get(account.cause, 0.0) + meanwhile[_LIVE]
-        return _minus(now, _plus(account.missed, meanwhile)), closed
 
 
 def _level(priority: int) -> int:
     return min(max(priority, Priority.LOW), Priority.HIGH) - Priority.LOW
 
 
-def _plus(one: _Sums, other: _Sums) -> _Sums:
-    return tuple(a + b for a, b in zip(one, other, strict=True))
-
-
-def _minus(one: _Sums, other: _Sums) -> _Sums:
+def _minus(one: Sums, other: Sums) -> Sums:
     return tuple(a - b for a, b in zip(one, other, strict=True))
 
 

@@ -57,6 +57,10 @@ class Closures:
         #: Grows with each change.
         self.changes = 0
 
+    def group(self, refuser: Refuser) -> Group | None:
+        """What the refuser keeps closed, or did; None where that is nothing."""
+        return self._by_refuser.get(refuser)
+
     def close(self, refuser: Refuser) -> tuple[Group, bool]:
         """The refuser refuses: its group, which is closed from now on, and whether it was open, or is a new one."""
         group = self._by_refuser.get(refuser)
