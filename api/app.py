@@ -44,12 +44,13 @@ def create_app(deps: ApiDeps) -> Starlette:
     watermark = Watermark(deps.broker, read_model, settings.classes)
     recent = RecentTasks()
     lookup = Lookup(read_model, recent, watermark, settings.lag_seconds_max)
+    queues = Queues(deps.broker, read_model, settings.max_queue_size)
     waiters = Waiters(read_model.terminal)
     submissions = Submissions(
         settings=settings,
         catalogue=deps.catalogue,
         log=deps.log,
-        queues=Queues(deps.broker, read_model, settings.max_queue_size),
+        queues=queues,
         lookup=lookup,
         recent=recent,
         watermark=watermark,
@@ -70,6 +71,7 @@ def create_app(deps: ApiDeps) -> Starlette:
         settings=settings,
         catalogue=deps.catalogue,
         log=deps.log,
+        queues=queues,
         read_model=read_model,
         lookup=lookup,
         recent=recent,

@@ -25,7 +25,9 @@ def _workflows(settings: ApiSettings) -> Json:
     one = [_path("workflow_id")]
     wait = {"type": "number", "minimum": 0, "maximum": settings.wait_seconds_max}
     waiting = [*one, query("wait", wait, "Hold the answer until all steps have ended, or for so many seconds.")]
-    accepted = answer(202, "The log holds all of its tasks.", WorkflowView, 400, 409, *_BAD_BODY, *_AWAY, location=True)
+    accepted = answer(
+        202, "The log holds all of its tasks.", WorkflowView, 400, 409, 429, *_BAD_BODY, *_AWAY, location=True
+    )
     cancelled = answer(202, "Its unfinished tasks were asked to stop.", WorkflowView, 404, *_AWAY)
     cancelled["200"] = answer(200, "All have ended already.", WorkflowView)["200"]
     return {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
 
 from api.coalesced import Coalesced
 from api.ports import Broker, ReadModel
@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 AGE_SECONDS_MAX = 0.5
 #: A PostgreSQL that takes longer to say how much waits is as good as away.
 LOOK_SECONDS_MAX = 2.0
+#: A workflow's tasks come to their queues through intake; for so long this process counts them by itself.
+ON_THE_WAY_SECONDS = 2.0
 
 
 class Queues:
@@ -44,28 +46,45 @@ class Queues:
         Raises:
             Problem: 429, the queue is full.
         """
-        await self._let_in(resource_class)
+        await self._let_in(resource_class, 1)
         with self._admission.place(resource_class) as place:
             yield place
 
-    async def _let_in(self, resource_class: str) -> None:
+    @asynccontextmanager
+    async def places(self, wanted: Mapping[str, int]) -> AsyncIterator[None]:
+        """So many places by class while the block appends one record for all, and while intake makes tasks of it.
+
+        What could never fit is let in where nothing waits: intake puts aside what is too much.
+
+        Raises:
+            Problem: 429, one of the queues is too full; no place is taken then.
+        """
+        with ExitStack() as places:
+            for resource_class, count in wanted.items():
+                await self._let_in(resource_class, min(count, self._depth_max))
+                places.enter_context(self._admission.place(resource_class, count))
+            yield
+            asyncio.get_running_loop().call_later(ON_THE_WAY_SECONDS, places.pop_all().close)
+
+    async def _let_in(self, resource_class: str, count: int) -> None:
         if self._seen_at is None:
             await self._look()
         elif time.monotonic() - self._tried_at > AGE_SECONDS_MAX and (self._renewal is None or self._renewal.done()):
             self._renewal = asyncio.create_task(self._look())
-        if self._admission.room(resource_class):
+        if self._admission.room(resource_class) >= count:
             return
         sees = await self._look()
-        if self._admission.room(resource_class):
+        if self._admission.room(resource_class) >= count:
             return
         depth = self._admission.depth(resource_class)
         if not sees or self._admission.unseen(resource_class):
             # The read model does not show all: what the class has not acknowledged is at least what waits.
             depth = min(depth, await self._lag(resource_class))
-        if depth >= self._depth_max:
+        if depth + count > self._depth_max:
+            more = f", and {count} more would come" if count > 1 else ""
             raise Problem(
                 QUEUE_FULL,
-                f"{depth} tasks of class {resource_class!r} wait; the bound is {self._depth_max}",
+                f"{depth} tasks of class {resource_class!r} wait{more}; the bound is {self._depth_max}",
                 retry_after_seconds=FULL_RETRY_SECONDS,
                 resource_class=resource_class,
                 depth=depth,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -18,6 +18,7 @@ from api.bodies import idempotency_key, json_body
 from api.lookup import Lookup
 from api.ports import ApiSettings, Log, ReadModel, TaskRow
 from api.problems import ID_TAKEN, OUTAGE_RETRY_SECONDS, READ_MODEL_UNAVAILABLE, WORKFLOW_NOT_FOUND, Problem, invalid
+from api.queues import Queues
 from api.recent import RecentTasks
 from api.routing import resource
 from api.submissions import differences
@@ -51,12 +52,13 @@ class WorkflowRoutes:
         settings: ApiSettings,
         catalogue: Catalogue,
         log: Log,
+        queues: Queues,
         read_model: ReadModel,
         lookup: Lookup,
         recent: RecentTasks,
         watermark: Watermark,
     ) -> None:
-        self._settings, self._catalogue, self._log = settings, catalogue, log
+        self._settings, self._catalogue, self._log, self._queues = settings, catalogue, log, queues
         self._read_model, self._lookup, self._recent, self._watermark = read_model, lookup, recent, watermark
         self._accepted: OrderedDict[str, Sequence[str]] = OrderedDict()
 
@@ -86,7 +88,8 @@ class WorkflowRoutes:
             if rows:
                 await self._check_same(workflow.workflow_id, tasks, rows)
                 return _answer(workflow.workflow_id, rows, 202)
-        await self._log.workflow(workflow)
+        async with self._queues.places(_starting(tasks)):
+            await self._log.workflow(workflow)
         for task in tasks:
             self._recent.remember(task)
         self._accepted[workflow.workflow_id] = [task.task_id for task in tasks]
@@ -178,6 +181,11 @@ class WorkflowRoutes:
         if differing:
             names = ", ".join(step_of(workflow_id, each) for each in differing[:10])
             raise Problem(ID_TAKEN, f"there is another workflow, or a task, of that id; they differ in {names}")
+
+
+def _starting(tasks: Iterable[TaskSubmitted]) -> Counter[str]:
+    """How many tasks of each class go to their queue at once; others are held first."""
+    return Counter(task.resource_class for task in tasks if task.run_at is None and not task.depends_on)
 
 
 def _answer(workflow_id: str, rows: Sequence[StepRow], status: int) -> Response:

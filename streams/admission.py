@@ -61,14 +61,14 @@ class Admission:
         return max(0, self._depth_max - self.depth(resource_class))
 
     @contextmanager
-    def place(self, resource_class: str) -> Iterator[Place]:
-        """A place in the queue while the block appends; callers look for `room` first, without awaiting between."""
+    def place(self, resource_class: str, count: int = 1) -> Iterator[Place]:
+        """Places in the queue while the block appends; callers look for `room` first, without awaiting between."""
         place = Place()
-        self._appending[resource_class] += 1
+        self._appending[resource_class] += count
         try:
             yield place
         finally:
-            self._appending[resource_class] -= 1
+            self._appending[resource_class] -= count
             if place.appended is not None:
                 self.appended(resource_class, place.appended)
 
