@@ -1,24 +1,25 @@
 """Faust behind the shard port: one app, one agent a band, and the settings that keep its traps shut.
 
 Faust acknowledges a record whose body raises, commits past one unfinished record, loses records of paused partitions,
-hands records out before a recovery has ended, and dies of a commit that a rebalance overtakes. Hence: `noack` streams
-and acks in offset order only; back-pressure by buffer marks, never by pausing; recovery in `on_rebalance_complete`,
-which is awaited before the first record; commits of our own; and no tables, no exactly-once, no static membership.
+hands records out before a recovery has ended, and dies of a commit that a rebalance overtakes. Hence: its
+acknowledgements are off, and what is committed is what we say, in offset order; back-pressure by buffer marks, never by
+pausing; recovery in `on_rebalance_complete`, which is awaited before the first record; and no tables, no exactly-once,
+no static membership.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import faust
 from faust.types import TP, EventT
 
 from streams import header_names
 from streams.assignor import assignor_of
-from streams.faust_commits import consumer_of
+from streams.faust_consumer import AsTheyAre, Batch, InBatches, consumer_of
 from streams.session import Session
 from streams.shard_stream import POLL_RECORDS_MAX, GroupMembership, Ownership, ShardOwner, ShardRecord
 
@@ -43,9 +44,7 @@ class FaustShardStream:
         self._owner = owner
         header_names.tolerate_any()
         for name in self._membership.topics:
-            topic = self._app.topic(
-                name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
-            )
+            topic = self._app.topic(name, schema=AsTheyAre(), acks=False)
             self._app.agent(topic, name=f"take-{name}")(self._take)
         self._app.on_partitions_revoked.connect(self._on_revoked, weak=False)
         self._app.on_rebalance_complete.connect(self._on_rebalance_complete, weak=False)
@@ -87,13 +86,19 @@ class FaustShardStream:
 
     def ack(self, record: ShardRecord) -> None:
         if self.is_current(record.generation):
-            record.handle.ack()
+            self._app.consumer.reached[TP(record.topic, record.shard)] = record.offset + 1  # type: ignore[attr-defined]  # ours
 
     async def _take(self, stream: Any) -> None:
         assert self._owner is not None, "agents run after start"
         events: AsyncIterator[EventT[Any]] = stream.noack().events()
         async for event in events:
-            self._owner.received(_record(event))
+            try:
+                for record in _records(event):
+                    self._owner.received(record)
+            except Exception as error:
+                # Faust would start another body behind this batch, and the rest of it would be passed over.
+                await self._app.crash(error)
+                await self._app.wait_until_stopped()
 
     async def _on_revoked(self, *_: Any, **__: Any) -> None:
         assert self._owner is not None, "partitions come after start"
@@ -124,6 +129,7 @@ def _make_app(membership: GroupMembership, folder: str) -> faust.App:
         topic_disable_leader=True,
         consumer_auto_offset_reset="earliest",
         stream_wait_empty=False,
+        ConsumerScheduler=InBatches,
         stream_buffer_maxsize=max(4096, 5 * membership.shards * POLL_RECORDS_MAX),
         broker_max_poll_records=POLL_RECORDS_MAX,
         broker_max_poll_interval=POLL_INTERVAL_SECONDS_MAX,
@@ -133,17 +139,17 @@ def _make_app(membership: GroupMembership, folder: str) -> faust.App:
     )
 
 
-def _record(event: EventT[Any]) -> ShardRecord:
-    message = event.message
-    assert message.generation_id is not None, "the aiokafka driver sets it"
-    return ShardRecord(
-        topic=message.topic,
-        shard=message.partition,
-        offset=message.offset,
-        generation=message.generation_id,
-        timestamp_ms=round(message.timestamp * 1000),
-        key=message.key,
-        value=message.value,
-        headers=dict(message.headers or ()),
-        handle=event,
-    )
+def _records(event: EventT[Any]) -> Iterator[ShardRecord]:
+    generation, batch = event.message.generation_id, cast("Batch", event.value)
+    assert generation is not None, "our consumer sets it"
+    for record in batch:
+        yield ShardRecord(
+            topic=record.topic,
+            shard=record.partition,
+            offset=record.offset,
+            generation=generation,
+            timestamp_ms=record.timestamp,
+            key=record.key,
+            value=record.value,
+            headers=dict(record.headers),
+        )

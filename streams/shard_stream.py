@@ -8,8 +8,8 @@ the baseline and the way out.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 #: Records of one poll. Larger polls overshoot a full band by more; smaller ones cost throughput.
 POLL_RECORDS_MAX = 200
@@ -43,8 +43,6 @@ class ShardRecord:
     key: bytes | None
     value: bytes | None
     headers: Mapping[str, bytes]
-    #: The stream's own handle for the acknowledgement.
-    handle: Any = field(default=None, repr=False, compare=False)
 
     @property
     def position(self) -> str:

@@ -137,8 +137,6 @@ class MemoryStream:
         record = part[offset]
         headers = dict(record.headers)
         self.owner.received(
-            ShardRecord(
-                *band, offset, self.generation, record.timestamp, record.key, record.value, headers, handle=None
-            )
+            ShardRecord(*band, offset, self.generation, record.timestamp, record.key, record.value, headers)
         )
         return True
