@@ -20,6 +20,7 @@ from schemas.envelope import Headers, headers
 from schemas.events import LifecycleEvent, TaskSubmitted
 from schemas.workflows import WorkflowSubmitted
 from streams import clients, partitioner, topics
+from streams.partition_batches import PartitionBatches
 
 
 class LogUnavailable(PenstockError):
@@ -101,11 +102,19 @@ class EventLog:
         return await self.send(fact, topics.LIFECYCLE, fact.task_id, traceparent=traceparent)
 
     async def record_all(self, facts: Iterable[tuple[LifecycleEvent, str | None]]) -> list[asyncio.Future[Any]]:
-        """Begin to append facts, each with its trace context; see `send_all`."""
-        return await self.send_all(Append(fact, topics.LIFECYCLE, fact.task_id, trace) for fact, trace in facts)
+        """Begin to append facts, each with its trace context, in order; all of them within one timeout.
+
+        What comes back stands for all of them: one future for what goes to one partition together.
+        Raises as `append` does; some of them may then be written all the same.
+        """
+        records = (
+            (encode(fact), fact.task_id.encode(), headers(fact, traceparent=traceparent)) for fact, traceparent in facts
+        )
+        async with self._bounded(topics.LIFECYCLE):
+            return await self._begin_all(topics.LIFECYCLE, records)
 
     async def send_all(self, appends: Iterable[Append]) -> list[asyncio.Future[Any]]:
-        """Begin several appends, in order; all of them within one timeout.
+        """Begin several appends, in order, each with a future of its own; all of them within one timeout.
 
         Raises as `append` does; some of them may then be written all the same.
         """
@@ -153,6 +162,16 @@ class EventLog:
             topic, value=value, key=key, headers=record_headers, partition=partition
         )
         return future
+
+    async def _begin_all(
+        self, topic: str, records: Iterable[tuple[bytes, bytes, Headers]]
+    ) -> list[asyncio.Future[Any]]:
+        partitions = sorted(await self._producer.partitions_for(topic))
+        batches = PartitionBatches(self._producer, topic)
+        for value, key, record_headers in records:
+            partition = partitioner.partition_of(key, partitions, partitions)
+            await batches.append(partition, value, key, record_headers)
+        return await batches.sent()
 
     @asynccontextmanager
     async def _bounded(self, topic: str) -> AsyncIterator[None]:

@@ -95,6 +95,11 @@ class MemoryLog(EventLog):
             self._held.append((future, record))
         return future
 
+    async def _begin_all(
+        self, topic: str, records: Iterable[tuple[bytes, bytes, Headers]]
+    ) -> list[asyncio.Future[Any]]:
+        return [await self._begin(topic, *record) for record in records]
+
     async def acknowledged(self, future: asyncio.Future[Any]) -> Appended:
         """See `EventLog.acknowledged`."""
         written: Appended = await asyncio.shield(future)
