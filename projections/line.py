@@ -92,8 +92,7 @@ def _ahead(strategy: str, other: Any, me: Any, seconds: Mapping[Kind, float]) ->
             first: ColumnElement[bool] = (other.priority > me.priority) | ((other.priority == me.priority) & earlier)
             return first
         case "round_robin":
-            sooner: ColumnElement[bool] = tuple_(_turn(other), other.task_id) < tuple_(_turn(me), me.task_id)
-            return sooner
+            return _before(_turn(other), _turn(me), earlier)
         case "deadline":
             return _before(func.coalesce(other.deadline_at, _NEVER), func.coalesce(me.deadline_at, _NEVER), earlier)
         case "shortest_job_first":
@@ -119,5 +118,9 @@ def _length(task: Any, seconds: Mapping[Kind, float]) -> ColumnElement[Any]:
 
 
 def _turn(task: Any) -> ColumnElement[Any]:
-    """When a task last began to wait for a turn."""
-    return func.greatest(task.queued_at, task.appended_at, task.created_at)
+    """When a task last began to wait for a turn.
+
+    Of one that has not started yet, `queued_at` only says when its owner noted that it waits, which is in no order.
+    """
+    accepted_at = func.coalesce(task.appended_at, task.created_at)
+    return case((task.attempt == 0, accepted_at), else_=func.greatest(task.queued_at, accepted_at))

@@ -22,7 +22,7 @@ from projections import dispatchers, line, selection
 from projections.database import reading
 from projections.projector import Projector
 from projections.selection import Selection
-from schemas.events import TaskPriorityChanged, TaskQueued, TaskStarted, TaskSubmitted
+from schemas.events import TaskPriorityChanged, TaskQueued, TaskStarted, TaskSubmitted, TaskYielded
 from tests.support.logs import BEGIN, Log, polled, submission
 
 pytestmark = pytest.mark.external_service
@@ -91,10 +91,27 @@ async def test_a_place_is_the_one_that_the_strategy_gives(
 ) -> None:
     tasks, log = crowd(40, seed=1), Log()
     accepted = {task.task_id: log.append(task).position[0] for task in tasks}
+    # Owners note which tasks wait in any order, some of them late and some never.
+    for number, task in enumerate(random.Random(2).sample(tasks, 30)):
+        log.append(TaskQueued(task_id=task.task_id, occurred_at=BEGIN + timedelta(hours=number), epoch=1, sequence=1))
     await projected(connection, log)
     places = await lines_of(engine, tasks, strategy)
     for position, task_id in enumerate(order_of(strategy, tasks, accepted)):
         assert places[task_id].ahead(strategy, lambda _: 1.0) == position, task_id
+
+
+async def test_who_has_had_a_turn_stands_behind_those_who_have_not(
+    connection: psycopg.AsyncConnection, engine: AsyncEngine
+) -> None:
+    tasks, log = [submission(f"task-{number}") for number in range(3)], Log()
+    for task in tasks:
+        log.append(task)
+    later = BEGIN + timedelta(hours=1)
+    log.append(TaskStarted(task_id="task-0", occurred_at=later, epoch=1, sequence=1, attempt=1, worker="w"))
+    log.append(TaskYielded(task_id="task-0", occurred_at=later, epoch=1, sequence=2, attempt=1, checkpoint="1"))
+    await projected(connection, log)
+    places = await lines_of(engine, tasks, "round_robin")
+    assert [places[task.task_id].ahead("round_robin", lambda _: 1.0) for task in tasks] == [2, 0, 1]
 
 
 async def test_under_fair_shares_a_place_is_right_to_within_a_round(
