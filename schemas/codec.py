@@ -13,11 +13,12 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
+from schemas.avro_binary import record_writer
 from schemas.commands import TASK_COMMANDS, TaskCommand
 from schemas.configuration import CONFIGURATION_EVENTS, Change, ConfigurationEvent
 from schemas.events import TASK_EVENTS, TaskEvent, TaskSubmitted
@@ -54,34 +55,20 @@ class Codec:
         messages: Iterable[type[AnyMessage]],
         upcasts: Mapping[str, Upcast],
     ) -> None:
-        self._readers: dict[bytes, tuple[str, Any]] = {}
-        #: Fields that are arrays, by schema: messages are frozen, so they hold tuples.
-        self._arrays: dict[str, tuple[str, ...]] = {}
+        self._readers: dict[bytes, _Reader] = {}
         self._messages = {schema_name(message): message for message in messages}
-        #: Of present versions: the message, of a value for each field of the schema.
-        self._makers: dict[str, Callable[..., AnyMessage]] = {}
-        self._writers: dict[type[AnyMessage], tuple[bytes, Any, tuple[str, ...], attrgetter[Any]]] = {}
+        self._writers: dict[type[AnyMessage], _Writer] = {}
         self._upcasts = upcasts
         for name, schema in schemas.items():
-            parsed = fastavro.parse_schema(schema, named_schemas={})
             digest = bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
             prefix = MARKER + digest
-            if prefix in self._readers:
+            if (other := self._readers.get(prefix)) is not None:
                 # Defaults, docs and logical types are no part of the canonical form that the fingerprint is taken of.
-                raise ValueError(f"{name} and {self._readers[prefix][0]} have one fingerprint: no reader can tell them")
-            self._readers[prefix] = (name, parsed)
-            self._arrays[name] = tuple(
-                each["name"]
-                for each in schema["fields"]
-                if isinstance(each["type"], dict) and each["type"]["type"] == "array"
-            )
-            if name in self._messages:
-                message = self._messages[name]
-                names = field_names(message)
-                if names != tuple(each["name"] for each in schema["fields"]):
-                    raise ValueError(f"{name} and {message.__name__} differ in their fields or in the order of these")
-                self._writers[message] = (prefix, parsed, names, attrgetter(*names))
-                self._makers[name] = maker(message)
+                raise ValueError(f"{name} and {other.name} have one fingerprint: no reader can tell them")
+            message = self._messages.get(name)
+            self._readers[prefix] = _reader(name, schema, message)
+            if message is not None:
+                self._writers[message] = _writer(name, schema, prefix, message)
 
     def encode(self, message: AnyMessage) -> bytes:
         """The message as one single-object record.
@@ -89,12 +76,12 @@ class Codec:
         Half surrogate pairs, which UTF-8 cannot hold, become question marks: file names and foreign error texts
         may carry them, and a fact must not be lost for its wording.
         """
-        prefix, schema, names, values = self._writers[type(message)]
-        fields = dict(zip(names, values(message), strict=True))
+        prefix, write, values_of = self._writers[type(message)]
+        values = values_of(message)
         try:
-            return _record(prefix, schema, fields)
+            return prefix + write(values)
         except UnicodeEncodeError:
-            return _record(prefix, schema, {name: _encodable(value) for name, value in fields.items()})
+            return prefix + write([_encodable(value) for value in values])
 
     def decode(self, record: bytes) -> AnyMessage:
         """The message that a record holds, brought to its present version.
@@ -102,25 +89,20 @@ class Codec:
         Raises:
             UndecodableRecord: no marker, an unknown fingerprint, or a body that its schema does not fit.
         """
-        prefix = record[:HEADER_BYTES]
-        if not prefix.startswith(MARKER):
-            raise UndecodableRecord(f"not Avro single-object encoding: it starts with {record[:2].hex()!r}, not 'c301'")
-        if prefix not in self._readers:
-            raise UndecodableRecord(
-                f"unknown schema fingerprint {prefix[2:].hex()!r}: its schema is not in schemas/avro"
-            )
-        name, schema = self._readers[prefix]
-        body = io.BytesIO(record[HEADER_BYTES:])
+        reader = self._readers.get(record[:HEADER_BYTES])
+        if reader is None:
+            raise UndecodableRecord(_unknown(record))
+        name, schema, arrays, make = reader
+        body = io.BytesIO(record)
+        body.seek(HEADER_BYTES)
         try:
-            values = fastavro.schemaless_reader(body, schema, None)
+            values: dict[str, Any] = fastavro.schemaless_reader(body, schema, None)  # type: ignore[assignment]
         except (EOFError, ValueError, IndexError, UnicodeDecodeError, OverflowError) as error:
             raise UndecodableRecord(f"damaged {name} record: {str(error) or type(error).__name__}") from error
-        if left := body.read():
-            raise UndecodableRecord(f"damaged {name} record: {len(left)} bytes follow its end")
-        assert isinstance(values, dict), "every schema is a record"
-        for array in self._arrays[name]:
+        if left := len(record) - body.tell():
+            raise UndecodableRecord(f"damaged {name} record: {left} bytes follow its end")
+        for array in arrays:
             values[array] = tuple(values[array])
-        make = self._makers.get(name)
         return make(*values.values()) if make else self._present(name, values)
 
     def _present(self, name: str, values: dict[str, Any]) -> AnyMessage:
@@ -129,11 +111,44 @@ class Codec:
         return self._messages[name](**values)
 
 
-def _record(prefix: bytes, schema: Any, fields: dict[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    buffer.write(prefix)
-    fastavro.schemaless_writer(buffer, schema, fields)
-    return buffer.getvalue()
+class _Reader(NamedTuple):
+    """How records of one schema are read."""
+
+    name: str
+    schema: Any
+    #: Fields that are arrays: messages are frozen, so they hold tuples.
+    arrays: tuple[str, ...]
+    #: The message, of a value for each field of the schema; None for an old version.
+    make: Callable[..., AnyMessage] | None
+
+
+class _Writer(NamedTuple):
+    """How messages of one type are written."""
+
+    prefix: bytes
+    write: Callable[[Iterable[Any]], bytes]
+    values_of: Callable[[AnyMessage], tuple[Any, ...]]
+
+
+def _reader(name: str, schema: dict[str, Any], message: type[AnyMessage] | None) -> _Reader:
+    arrays = tuple(
+        each["name"] for each in schema["fields"] if isinstance(each["type"], dict) and each["type"]["type"] == "array"
+    )
+    parsed = fastavro.parse_schema(schema, named_schemas={})
+    return _Reader(name, parsed, arrays, None if message is None else maker(message))
+
+
+def _writer(name: str, schema: dict[str, Any], prefix: bytes, message: type[AnyMessage]) -> _Writer:
+    names = field_names(message)
+    if names != tuple(each["name"] for each in schema["fields"]):
+        raise ValueError(f"{name} and {message.__name__} differ in their fields or in the order of these")
+    return _Writer(prefix, record_writer(schema["fields"]), attrgetter(*names))
+
+
+def _unknown(record: bytes) -> str:
+    if not record.startswith(MARKER):
+        return f"not Avro single-object encoding: it starts with {record[:2].hex()!r}, not 'c301'"
+    return f"unknown schema fingerprint {record[2:HEADER_BYTES].hex()!r}: its schema is not in schemas/avro"
 
 
 def _encodable(value: Any) -> Any:
