@@ -5,8 +5,11 @@ Source: CloudEvents 1.0.2, "Kafka Protocol Binding", section 3.2; "Distributed T
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
+from operator import attrgetter
+from typing import NamedTuple
 
 from schemas.codec import AnyMessage, schema_name
 from schemas.commands import CancelTask, ChangePriority
@@ -23,20 +26,22 @@ EPOCH_HEADER = "ce_epoch"
 
 Headers = list[tuple[str, bytes]]
 
+_VERSION = ("ce_specversion", b"1.0")
+_CONTENT_TYPE = ("content-type", CONTENT_TYPE)
+
 
 def headers(message: AnyMessage, *, source: str = SOURCE, traceparent: str | None = None) -> Headers:
     """Headers of one record: what any CloudEvents reader needs to tell events apart without our schemas."""
-    subject, at = _about(message)
-    kind, data_schema = _of_kind(type(message))  # type: ignore[arg-type]  # mypy takes a class for unhashable
+    kind = _of_kind(type(message))  # type: ignore[arg-type]  # mypy takes a class for unhashable
     result: Headers = [
-        ("ce_specversion", b"1.0"),
+        _VERSION,
         ("ce_id", message.event_id.encode()),
         ("ce_source", source.encode()),
-        ("ce_type", kind),
-        ("ce_subject", subject.encode()),
-        ("ce_time", rfc3339(at).encode()),
-        ("ce_dataschema", data_schema),
-        ("content-type", CONTENT_TYPE),
+        kind.type,
+        ("ce_subject", kind.subject_of(message).encode()),
+        ("ce_time", rfc3339(kind.moment_of(message)).encode()),
+        kind.data_schema,
+        _CONTENT_TYPE,
     ]
     if epoch := getattr(message, "epoch", 0):
         result.append((EPOCH_HEADER, str(epoch).encode()))
@@ -45,21 +50,33 @@ def headers(message: AnyMessage, *, source: str = SOURCE, traceparent: str | Non
     return result
 
 
+class _Kind(NamedTuple):
+    """What all messages of a kind share."""
+
+    type: tuple[str, bytes]
+    data_schema: tuple[str, bytes]
+    #: What a message is about.
+    subject_of: Callable[[AnyMessage], str]
+    #: When it was written.
+    moment_of: Callable[[AnyMessage], datetime]
+
+
 @cache
-def _of_kind(message: type[AnyMessage]) -> tuple[bytes, bytes]:
-    """Type and schema, which all messages of a kind share."""
-    return message.TYPE.encode(), f"{SCHEMA_URN}{schema_name(message)}".encode()
-
-
-def _about(message: AnyMessage) -> tuple[str, datetime]:
-    """What the message is about, and when it was written."""
-    if isinstance(message, Change):
-        return message.subject, message.changed_at
-    if isinstance(message, WorkflowSubmitted):
-        return message.workflow_id, message.occurred_at
-    if isinstance(message, CancelTask | ChangePriority):
-        return message.task_id, message.requested_at
-    return message.task_id, message.occurred_at
+def _of_kind(message: type[AnyMessage]) -> _Kind:
+    if issubclass(message, Change):
+        subject, moment = "subject", "changed_at"
+    elif issubclass(message, WorkflowSubmitted):
+        subject, moment = "workflow_id", "occurred_at"
+    elif issubclass(message, CancelTask | ChangePriority):
+        subject, moment = "task_id", "requested_at"
+    else:
+        subject, moment = "task_id", "occurred_at"
+    return _Kind(
+        type=("ce_type", message.TYPE.encode()),
+        data_schema=("ce_dataschema", f"{SCHEMA_URN}{schema_name(message)}".encode()),
+        subject_of=attrgetter(subject),
+        moment_of=attrgetter(moment),
+    )
 
 
 def rfc3339(at: datetime) -> str:

@@ -15,6 +15,8 @@ from typing import ClassVar
 
 #: Namespace of every identifier that Penstock derives; fixed for ever, since ids in old logs depend on it.
 NAMESPACE = uuid.UUID("6f1d8a3e-1f0b-5c1e-9a57-70656e73746f")
+_NAMESPACE_BYTES = NAMESPACE.bytes
+_VARIANTS = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 
 
 def derived_uuid(name: str) -> str:
@@ -22,11 +24,9 @@ def derived_uuid(name: str) -> str:
 
     Source: RFC 9562, section 5.5.
     """
-    digest = bytearray(sha1(NAMESPACE.bytes + name.encode(), usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    text = sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).hexdigest()
+    # The version is the thirteenth digit, and the variant the upper half of the seventeenth.
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANTS[text[16]]}{text[17:20]}-{text[20:32]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
