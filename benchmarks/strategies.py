@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import TypedDict
 
+from benchmarks.freed_permits import freed_permit_costs
 from benchmarks.strategy_plots import draw
 from domain.simulation.jobs import Job
 from domain.simulation.loads import LoadSpec, TenantLoad, make_load
@@ -61,7 +62,16 @@ STARTS = 4_000
 SLICE = 200
 
 
-class Results(TypedDict):
+class Costs(TypedDict):
+    """The part of the document that depends on the machine."""
+
+    #: Microseconds of processor time for each start and the arrival that takes its place, by strategy and queue length.
+    start_microseconds: dict[str, dict[str, float]]
+    #: The same from the end of an attempt to the next start, by strategy and number of lanes behind one limit.
+    freed_permit_microseconds: dict[str, dict[str, float]]
+
+
+class Results(Costs):
     """The document."""
 
     slots: int
@@ -70,8 +80,6 @@ class Results(TypedDict):
     options: dict[str, object]
     #: By load and strategy.
     loads: dict[str, dict[str, dict[str, object]]]
-    #: Microseconds of processor time for each start and the arrival that takes its place, by strategy and queue length.
-    start_microseconds: dict[str, dict[str, float]]
 
 
 def main() -> int:
@@ -86,12 +94,20 @@ def main() -> int:
         "seed": SEED,
         "options": dict(OPTIONS),
         "loads": {name: dict(compared(name, spec, arguments.tasks)) for name, spec in LOADS.items()},
-        "start_microseconds": {name: start_costs(name) for name in NAMES},
+        **costs(),
     }
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    draw(results["loads"], results["start_microseconds"], arguments.output)
+    draw(results["loads"], results["start_microseconds"], results["freed_permit_microseconds"], arguments.output)
     return 0
+
+
+def costs() -> Costs:
+    """What starts cost, on this machine."""
+    return {
+        "start_microseconds": {name: start_costs(name) for name in NAMES},
+        "freed_permit_microseconds": {name: permit_costs(name) for name in NAMES},
+    }
 
 
 def compared(load: str, spec: LoadSpec, tasks: int) -> Iterator[tuple[str, dict[str, object]]]:
@@ -115,11 +131,20 @@ def start_costs(name: str) -> dict[str, float]:
     return {str(queue): round(_start_cost(name, queue), 1) for queue in QUEUES}
 
 
+def permit_costs(name: str) -> dict[str, float]:
+    """Processor time of a start by a permit that came free, with so many lanes behind its limit."""
+    say(f"cost of a freed permit: {name}")
+    found = freed_permit_costs(name)
+    say("  " + ", ".join(f"{lanes} lanes: {microseconds} us" for lanes, microseconds in found.items()))
+    return found
+
+
 def _start_cost(name: str, queue: int) -> float:
     random = Random(SEED)
     strategy = make_strategy(StrategyChoice(name), Estimates(), lambda tenant: 1.0)
     lanes = [Lane(f"model-{n % 20}", None, "chat", f"tenant-{n // 20}") for n in range(LANES)]
-    tasks = [_waiting(number, random.choice(lanes), random) for number in range(queue + STARTS)]
+    # What arrives takes the place of what started: otherwise the open lanes would run dry.
+    tasks = [_waiting(n, random.choice(lanes if n < queue else lanes[1::2]), random) for n in range(queue + STARTS)]
     for task in tasks[:queue]:
         strategy.push(task, 0)
     full = {lane.model: Refuser("concurrency", "model", f"{lane.model}") for lane in lanes[::2]}

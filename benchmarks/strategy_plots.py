@@ -22,11 +22,15 @@ _PANELS = (
 _COLOURS = ("#3b6fb6", "#d9822b", "#4f9d69", "#b5495b")
 
 
-def draw(loads: Loads, costs: Mapping[str, Mapping[str, float]], folder: Path) -> None:
+#: Microseconds by strategy and by what the x axis says.
+Costs = Mapping[str, Mapping[str, float]]
+
+
+def draw(loads: Loads, starts: Costs, permits: Costs, folder: Path) -> None:
     """Write comparison.svg and cost.svg. The same figures give the same files."""
     with mpl.rc_context({"svg.hashsalt": "penstock", "svg.fonttype": "none", "font.size": 8}):
         _save(_comparison(loads), folder / "comparison.svg")
-        _save(_cost(costs), folder / "cost.svg")
+        _save(_cost(starts, permits), folder / "cost.svg")
 
 
 def _comparison(loads: Loads) -> Figure:
@@ -51,17 +55,21 @@ def _comparison(loads: Loads) -> Figure:
     return figure
 
 
-def _cost(costs: Mapping[str, Mapping[str, float]]) -> Figure:
-    figure = Figure(figsize=(6, 3.4), layout="constrained")
-    panel = figure.subplots()
-    for name, by_queue in costs.items():
-        panel.plot([int(queue) for queue in by_queue], list(by_queue.values()), marker="o", markersize=3, label=name)
-    panel.set_xscale("log")
-    panel.set_ylim(bottom=0)
-    panel.set_xlabel("tasks that wait, in 400 lanes of which half are closed")
-    panel.set_ylabel("µs for a start and an arrival")
-    panel.grid(alpha=0.3)
-    panel.legend(ncols=2)
+def _cost(starts: Costs, permits: Costs) -> Figure:
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for panel, costs, by, what in (
+        (panels[0], starts, "tasks that wait, in 400 lanes of which half are closed", "a start and an arrival"),
+        (panels[1], permits, "lanes that wait for the permits of one limit", "an end, the next start and an arrival"),
+    ):
+        for name, found in costs.items():
+            panel.plot([int(number) for number in found], list(found.values()), marker="o", markersize=3, label=name)
+        panel.set_xscale("log")
+        panel.set_ylim(bottom=0)
+        panel.set_xlabel(by)
+        panel.set_ylabel(f"µs for {what}")
+        panel.grid(alpha=0.3)
+    panels[0].legend(ncols=2)
     return figure
 
 

@@ -59,6 +59,20 @@ class Account:
     as_of: int = -1
 
 
+@dataclass(slots=True)
+class Rounds:
+    """How far the rounds have come."""
+
+    now: float = 0.0
+    #: The round before which nothing is remembered.
+    floor: float = -math.inf
+
+    def reach(self, paid: float) -> None:
+        """A tenant starts that has paid in this round."""
+        if paid > self.now:
+            self.now, self.floor = paid, paid - OWED_ROUNDS_MAX
+
+
 class Standings(Heads[str | Group]):
     """Tenants, and groups by their first one, by standing.
 
@@ -66,10 +80,9 @@ class Standings(Heads[str | Group]):
     sorted out when they come up, since a round that passes concerns any number of tenants in closed groups.
     """
 
-    def __init__(self, floor: Callable[[], float]) -> None:
+    def __init__(self, rounds: Rounds) -> None:
         super().__init__()
-        #: The round before which nothing is remembered; it only ever grows.
-        self._floor = floor
+        self._rounds = rounds
         self._owed_most: Heads[str | Group] = Heads()
 
     def __len__(self) -> int:
@@ -87,16 +100,14 @@ class Standings(Heads[str | Group]):
 
     def top(self) -> str | Group | None:
         """See `Heads.top`."""
-        floor = self._floor()
-        while (item := super().top()) is not None and (key := super().key(item))[0] <= floor:
+        while (item := super().top()) is not None and (key := super().key(item))[0] <= self._rounds.floor:
             super().remove(item)
             self._owed_most.set(item, key[1:])
-        first = self._owed_most.top()
-        return item if first is None else first
+        return item if not len(self._owed_most) else self._owed_most.top()
 
     def key(self, item: str | Group) -> Key:
         """See `Heads.key`."""
-        return (self._floor(), *self._owed_most.key(item)) if item in self._owed_most else super().key(item)
+        return (self._rounds.floor, *self._owed_most.key(item)) if item in self._owed_most else super().key(item)
 
 
 class DeficitRoundRobin:
@@ -117,10 +128,10 @@ class DeficitRoundRobin:
         self._make_order, self._closures, self._weights = make_order, closures, weights
         self._expected, self._actual = expected, actual
         self._quantum = quantum
-        self._round = 0.0
+        self._rounds = Rounds(floor=-OWED_ROUNDS_MAX)
         self._served = 0.0
         self._accounts: dict[str, Account] = {}
-        self._heads: GroupedHeads[str] = GroupedHeads(lambda: Standings(lambda: self._floor))
+        self._heads: GroupedHeads[str] = GroupedHeads(lambda: Standings(self._rounds))
         self._step = 0
         #: Tenants in closed groups whose standing there is not the present one: see `turned`.
         self._stale: WeakKeyDictionary[Group, dict[str, None]] = WeakKeyDictionary()
@@ -134,7 +145,7 @@ class DeficitRoundRobin:
         tenant = task.lane.tenant
         account = self._accounts.get(tenant)
         if account is None:
-            account = self._accounts[tenant] = Account(*self._make_order(), self._weight(tenant), self._round)
+            account = self._accounts[tenant] = Account(*self._make_order(), self._weight(tenant), self._rounds.now)
         if not account.waiting:
             # It was idle: what it owes was paid off round by round, but nothing was saved.
             self._bring_up(tenant, account)
@@ -188,9 +199,9 @@ class DeficitRoundRobin:
         tenant = task.lane.tenant
         account = self._accounts[tenant]
         paid = self._paid(account)
-        if paid < self._floor:
-            account.credit -= (self._floor - paid) * self._grant(account)
-        self._round = max(self._round, paid)
+        if paid < self._rounds.floor:
+            account.credit -= (self._rounds.floor - paid) * self._grant(account)
+        self._rounds.reach(paid)
         self._served = max(self._served, account.served)
         self._bring_up(tenant, account)
         if task.task_id not in self._charged:
@@ -213,10 +224,6 @@ class DeficitRoundRobin:
     def _charge(self, account: Account, cost: float) -> None:
         account.credit -= cost
         account.served += cost / account.weight
-
-    @property
-    def _floor(self) -> float:
-        return self._round - OWED_ROUNDS_MAX
 
     def _set_head(self, tenant: str, account: Account) -> None:
         paid = self._paid(account)
@@ -249,8 +256,8 @@ class DeficitRoundRobin:
 
     def _bring_up(self, tenant: str, account: Account) -> None:
         """Grant the rounds that have passed, and let a changed weight count from now on."""
-        account.credit += (self._round - account.round) * self._grant(account)
-        account.round = self._round
+        account.credit += (self._rounds.now - account.round) * self._grant(account)
+        account.round = self._rounds.now
         account.weight = self._weight(tenant)
 
     def _grant(self, account: Account) -> float:

@@ -150,7 +150,9 @@ class LaneOrder:
 
     def choose(self, now_ms: int) -> Waiting | None:
         """See `Order.choose`."""
-        return self._first(self._heads.top())
+        lane = self._heads.top()
+        entry = None if lane is None else self._lanes[lane].top()
+        return None if entry is None else entry[-1]
 
     def by_age(self, task: Waiting) -> bool:
         """See `Order.by_age`."""
@@ -161,10 +163,6 @@ class LaneOrder:
 
     def ended(self, task: Waiting, usage: Usage) -> None:
         """See `Order.ended`: nothing to learn from it."""
-
-    def _first(self, lane: Lane | None) -> Waiting | None:
-        entry = None if lane is None else self._lanes[lane].top()
-        return None if entry is None else entry[-1]
 
     def _set_head(self, lane: Lane, tasks: TaskHeap) -> None:
         if (top := tasks.top()) is None:
