@@ -49,6 +49,11 @@ def _held(about: Circumstances) -> Explanation:
             others = f"the tasks that it depends on have ended: {listed(tasks)}" if tasks else "other tasks have ended"
             later = f", and not before {when}" if until and until > about.now else ""
             return Explanation(sentence=f"It is held until {others}{later}.", cause=cause)
+        case holds.RUN_AT if until and until <= about.now:
+            sentence = (
+                f"It was held until {moment(until, about.now)}, and is until class {_class(about)} has room for it."
+            )
+            return Explanation(sentence=sentence, cause=cause)
         case holds.RUN_AT | "":
             return Explanation(sentence=f"It is held until {when}.", cause=cause, estimate_seconds=estimate)
         case _:

@@ -310,6 +310,13 @@ def test_a_retry_says_when_and_why() -> None:
     assert due.sentence.startswith("It waits for attempt 2 which is due, since")
 
 
+def test_what_was_held_until_now_waits_for_room() -> None:
+    held = state(TaskStatus.HELD, due_at=NOW - timedelta(seconds=30))
+    found = explain(about(state=held, hold_reason=holds.RUN_AT, line=None))
+    assert found.sentence == "Its time was 09:29:30 UTC; it is held until class llm has room for it."
+    assert (found.cause, found.estimate_seconds) == (waits.HELD, None)
+
+
 @pytest.mark.parametrize(
     ("task", "sentence"),
     [
