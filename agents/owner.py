@@ -18,26 +18,23 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from agents.claims import NO_VERSION, Claim, Version, claim
+from agents.arrivals import Arrivals, submission_in
 from agents.dead_letters import DeadLetters
 from agents.departures import Departures, NoRouter, Router
 from agents.entries import Band, Entry
 from agents.frontier import AckFrontier
 from agents.handover import hand_back
 from agents.outbox import Outbox, Outgoing
-from agents.recovery import Recover, RecoveredFacts
-from agents.remembered import Remembered
+from agents.recovery import Recover
 from agents.wait_accounts import WaitAccounts
 from agents.window import Window
 from agents.wishes import Wishes
-from domain.decide import Fail, Lose, OwnerCommand, Release, decide
+from domain.decide import Fail, OwnerCommand, Release, decide
 from domain.states import ACTIVE
-from domain.task import TaskState, evolve
-from schemas.codec import UndecodableRecord, decode
-from schemas.events import TaskSubmitted
+from domain.task import evolve
+from schemas.codec import UndecodableRecord
 from streams.log import EventLog
 from streams.shard_stream import Ownership, ShardRecord, ShardStream
-from streams.state_header import STATE_HEADER, copied_by, state_said
 
 #: Limit of the barrier: a successor waits for it.
 REVOKE_SECONDS_MAX = 5.0
@@ -87,12 +84,7 @@ class Owner:
         self._revocations = 0
         self._positions: dict[Band, int] = {}
         self._ownership = Ownership(-1, frozenset())
-        self._recovered = RecoveredFacts()
-        #: The newest run of each task that has ended here.
-        self._finished: dict[int, Remembered[int]] = {}
-        #: Where each task stood that has gone on elsewhere.
-        self._left: dict[int, Remembered[Version]] = {}
-        self._next_runs: dict[str, tuple[ShardRecord, TaskSubmitted]] = {}
+        self._arrivals = Arrivals(self, window, accounts)
         self._log = logging.getLogger(__name__)
 
     @property
@@ -123,20 +115,13 @@ class Owner:
         self.frontiers = {
             (topic, shard): AckFrontier() for topic in self._group.topics for shard in sorted(ownership.shards)
         }
-        # What was finished while another owned the shard, unknown to us, has not ended: the log says what did.
-        self._finished = {
-            shard: self._finished[shard] if shard in kept else Remembered(0) for shard in ownership.shards
-        }
-        self._left = {
-            shard: self._left[shard] if shard in kept else Remembered(NO_VERSION) for shard in ownership.shards
-        }
-        self._next_runs.clear()
+        self._arrivals.begin(ownership.shards, kept)
         self._positions.clear()
         await hand_back(dropped, self.epoch, self._facts)
         recovered = await self._recover(list(self.frontiers), ownership.generation, current)
         if not current():
             return
-        self._recovered = recovered.facts
+        self._arrivals.recovered = recovered.facts
         self._positions.update(recovered.positions)
         self.received_at = asyncio.get_running_loop().time()
         self.epoch = max(recovered.epoch, self.epoch)
@@ -162,15 +147,14 @@ class Owner:
         self._positions[band] = record.offset + 1
         self.received_at = asyncio.get_running_loop().time()
         try:
-            submission = self._submission(record)
-            self._take(record, submission)
+            self._arrivals.take(record, submission_in(record, self._group.resource_class))
         except UndecodableRecord as error:
             self._dead_letters.put(record, str(error), lambda: self.finish(record))
         except Exception as error:
             # Nothing may escape into Faust: it would acknowledge the record, and nobody would ever hear of the task.
             self._log.exception("cannot take a record", extra={"position": record.position})
             self._dead_letters.put(record, f"{type(error).__name__}: {error}", lambda: self.finish(record))
-        self._recovered.handed_out(record)
+        self._arrivals.recovered.handed_out(record)
 
     def commit(self, entry: Entry, command: OwnerCommand, then: Callable[[], None]) -> bool:
         """Decide under the present epoch, and write what follows; `then` is called when the log has it.
@@ -227,54 +211,6 @@ class Owner:
         """Offset of the next record of each band that is being handed out and is not full."""
         return {band: offset for band, offset in self._positions.items() if not self._window.full(band)}
 
-    def _submission(self, record: ShardRecord) -> TaskSubmitted:
-        if record.value is None:
-            raise UndecodableRecord("the record has no value")
-        message = decode(record.value)
-        if not isinstance(message, TaskSubmitted):
-            raise UndecodableRecord(f"a {message.TYPE} does not belong on {record.topic}")
-        if message.resource_class != self._group.resource_class:
-            raise UndecodableRecord(f"work of class {message.resource_class!r} does not belong on {record.topic}")
-        return message
-
-    def _take(self, record: ShardRecord, submission: TaskSubmitted) -> None:
-        task_id = submission.task_id
-        entry = self.entries.get(task_id)
-        if entry is not None:
-            self._adopt(entry, record, submission)
-            return
-        if self._finished[record.shard].of(task_id) >= submission.run:
-            self.finish(record)
-            return
-        said = state_said(record.headers, submission)
-        state = self._recovered.state(said)
-        match claim(record, said, state, self._left[record.shard].of(task_id)):
-            case Claim.TAKE:
-                self._enter(record, submission, state)
-            case Claim.PASS_ON:
-                entry = self.entries[task_id] = Entry(submission, state, record, leaving=True)
-                self.departures.pass_on(entry)
-            case Claim.LET_GO:
-                if state.terminal or state.run > submission.run:
-                    # A later run may still be at work: only this one is known to have ended.
-                    self._finished[record.shard].add(task_id, submission.run)
-                else:
-                    self._left[record.shard].add(task_id, state.version)
-                self.finish(record)
-
-    def _enter(self, record: ShardRecord, submission: TaskSubmitted, state: TaskState) -> None:
-        entry = self.entries[submission.task_id] = Entry(submission, state, record)
-        self._accounts.entered(
-            entry,
-            datetime.now(UTC),
-            recovered=self._recovered.awaits(record),
-            was_full=self._window.was_full_since(entry.band, record.timestamp_ms),
-        )
-        if state.status in ACTIVE:
-            self.commit(entry, Lose(at=datetime.now(UTC)), lambda: self.settle(entry))
-        else:
-            self.settle(entry)
-
     def _wait(self, entry: Entry) -> None:
         if self.wishes.cancels(entry):
             return
@@ -294,57 +230,18 @@ class Owner:
         self._window.add(entry, asyncio.get_running_loop().time(), int(_now_ms()))
         self._arrived(entry)
 
-    def _adopt(self, entry: Entry, record: ShardRecord, submission: TaskSubmitted) -> None:
-        """Another record of a task that is here already."""
-        if submission.run > entry.state.run:
-            # A retry by hand, read before the end of the run before it was acknowledged to us.
-            if entry.task_id in self._next_runs:
-                self.finish(record)
-            else:
-                self._next_runs[entry.task_id] = (record, submission)
-        elif record.position == entry.record.position:
-            self._window.moved(entry, record, int(_now_ms()))
-        elif submission.run == entry.state.run and self._replaces(record, submission, entry):
-            old = entry.record
-            self._window.moved(entry, record, int(_now_ms()))
-            self.finish(old)
-            if entry.leaving:
-                # It was to go elsewhere, and that is here.
-                entry.leaving = False
-                self.settle(entry)
-        else:
-            # A run that has ended, or a repeated submission. The older record stays: a recovery that began at the
-            # repeat, which says nothing of the task's state, would not read what happened before it.
-            self.finish(record)
-
-    def _replaces(self, record: ShardRecord, submission: TaskSubmitted, entry: Entry) -> bool:
-        """Whether the record says as much of its task as a recovery needs that begins to read at it.
-
-        A copy that this worker made does: it has written nothing about the task before that the copy does not say.
-        Another one may be the late copy of an owner that was replaced, or of one that passed the task on to here.
-        """
-        if STATE_HEADER not in record.headers:
-            return False
-        if not entry.leaving and copied_by(record.headers) == self.name:
-            return True
-        return state_said(record.headers, submission).version >= entry.state.version
-
     def _let_go(self, entry: Entry) -> None:
         """The entry has left: what it goes on as is in the log."""
         if entry.leaving and not entry.lost and not entry.unwritten and self.entries.get(entry.task_id) is entry:
             del self.entries[entry.task_id]
-            self._left[entry.record.shard].add(entry.task_id, entry.state.version)
             self.finish(entry.record)
-            if next_run := self._next_runs.pop(entry.task_id, None):
-                self._take(*next_run)
+            self._arrivals.left(entry)
 
     def _end(self, entry: Entry) -> None:
         del self.entries[entry.task_id]
         self._window.discard(entry, int(_now_ms()))
-        self._finished[entry.record.shard].add(entry.task_id, entry.state.run)
         self.finish(entry.record)
-        if next_run := self._next_runs.pop(entry.task_id, None):
-            self._take(*next_run)
+        self._arrivals.ended(entry)
 
     def _drop(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
