@@ -58,15 +58,17 @@ class ModelRouter:
         return None
 
     def failed(self, submission: TaskSubmitted, state: TaskState, failure: Fail) -> Route | None:
-        """See `Router.failed`: where another provider may heal the failure, the task goes on its chain."""
+        """See `Router.failed`: where another provider may heal the failure, the task goes on its chain.
+
+        Of a model that has been removed, the chain has gone too: the task's own counts.
+        """
         if state.model == AUTO:
             return self._chosen(submission)
-        model = self._configuration.models.get(state.model or "")
-        if model is None or not another_may_help(failure.code, failure.retry_after_seconds):
+        if state.model is None or not another_may_help(failure.code, failure.retry_after_seconds):
             return None
         waits = "" if failure.retry_after_seconds is None else f" for {failure.retry_after_seconds:g} s"
-        cause = f"{model.name} failed: {failure.code}{waits}: {failure.detail}"
-        return self._next(submission, state, model, cause[:CAUSE_LENGTH_MAX])
+        cause = f"{state.model} failed: {failure.code}{waits}: {failure.detail}"
+        return self._next(submission, state, self._configuration.models.get(state.model), cause[:CAUSE_LENGTH_MAX])
 
     def obstructed(self) -> frozenset[str]:
         """Models that nobody can be served by for a while; tasks that wait for them may be better off elsewhere."""
@@ -88,8 +90,10 @@ class ModelRouter:
         self._measurements.sent(route.model)
         return route
 
-    def _next(self, submission: TaskSubmitted, state: TaskState, model: ModelDefinition, cause: str) -> Route | None:
-        tried = {submission.model, model.name, *state.routed_to} - {None, AUTO}
+    def _next(
+        self, submission: TaskSubmitted, state: TaskState, model: ModelDefinition | None, cause: str
+    ) -> Route | None:
+        tried = {submission.model, state.model, *state.routed_to} - {None, AUTO}
         route = fall_back(
             self._chain(submission, model),
             self._wish(submission),
@@ -100,14 +104,15 @@ class ModelRouter:
         )
         return self._sent(route)
 
-    def _chain(self, submission: TaskSubmitted, model: ModelDefinition) -> tuple[str, ...]:
+    def _chain(self, submission: TaskSubmitted, model: ModelDefinition | None) -> tuple[str, ...]:
         """The task's own, else the model's, then that of the model that it was submitted for."""
         if submission.fallbacks:
             return submission.fallbacks
+        own = model.fallbacks if model is not None else ()
         if submission.model == AUTO:
-            return (*model.fallbacks, AUTO)
+            return (*own, AUTO)
         first = self._configuration.models.get(submission.model or "")
-        return (*model.fallbacks, *(first.fallbacks if first is not None else ()))
+        return (*own, *(first.fallbacks if first is not None else ()))
 
     def _obstacle(self, model: ModelDefinition) -> str | None:
         if model.status == "offline":

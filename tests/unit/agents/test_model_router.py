@@ -150,6 +150,18 @@ def test_a_chain_never_comes_back() -> None:
     assert done is None
 
 
+def test_a_task_of_a_removed_model_goes_on_its_own_chain() -> None:
+    scene = Scene()
+    gone = scene.failed("removed", "model_not_found", fallbacks=("removed", "dear"))
+    assert (gone.model, gone.reason) == (
+        "dear",
+        "removed failed: model_not_found: why; fallback to dear; passed over: removed (tried)",
+    )
+    assert scene.failed("removed", "model_not_found") is None, "the chain of its definition went with it"
+    assert scene.failed("cheap", "model_not_found", state="removed", routed=("removed",)) is None
+    assert scene.failed("auto", "model_not_found", state="removed", routed=("removed",)).model == "cheap"
+
+
 def test_auto_that_failed_is_chosen_again_among_the_rest() -> None:
     route = Scene().failed("auto", "provider_refused", state="cheap", routed=("cheap",))
     assert route.model == "third"
