@@ -99,7 +99,7 @@ class Departures:
     async def _append(self, entry: Entry) -> None:
         record, key = entry.record, entry.state.routing_key or entry.submission.routing_key
         headers = [(name, value) for name, value in record.headers.items() if name != STATE_HEADER]
-        headers.append((STATE_HEADER, state_header(entry.state, entry.waiting_from)))
+        headers.append((STATE_HEADER, state_header(entry.state)))
         await self._log.acknowledged(await self._log.append(record.topic, record.value, key.encode(), headers))
 
 

@@ -85,7 +85,7 @@ class Relocation:
             # The copy may only say what the log has.
             return False
         headers = [(name, value) for name, value in record.headers.items() if name != STATE_HEADER]
-        headers.append((STATE_HEADER, state_header(state, entry.waiting_from, self._owner.name)))
+        headers.append((STATE_HEADER, state_header(state, self._owner.name)))
         try:
             future = await self._log.append(record.topic, record.value, record.key, headers, partition=record.shard)
             copy = await self._log.acknowledged(future)

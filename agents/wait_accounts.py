@@ -16,7 +16,7 @@ from domain.strategies.strategy import Lane
 from domain.waits import Ledger, in_whole_ms
 from schemas import events
 from schemas.events import LifecycleEvent
-from streams.state_header import STATE_HEADER, waiting_from
+from streams.state_header import STATE_HEADER
 
 #: A record that is appended so much later than it was submitted was held by somebody.
 APPEND_MS_MAX = 1000.0
@@ -41,12 +41,11 @@ class WaitAccounts:
         `recovered`: the record lay in the log before the worker owned its shard; `was_full`: its band had no room.
         """
         entry.entered_at = at
-        entry.waiting_from = waiting_from(entry.record.headers) or entry.submission.occurred_at
-        appended_at = datetime.fromtimestamp(entry.record.timestamp_ms / 1000, UTC)
-        before = max(0.0, _ms(appended_at - entry.waiting_from))
-        since = max(0.0, _ms(at - max(appended_at, entry.waiting_from)))
+        began_at = entry.waiting_from = entry.state.wait_began_at or entry.submission.occurred_at
+        appended_at = max(began_at, datetime.fromtimestamp(entry.record.timestamp_ms / 1000, UTC))
+        since = max(0.0, _ms(at - appended_at))
         entry.waited_before = _sum(
-            {_before_the_record(entry, before): before},
+            _before_the_record(entry, began_at, appended_at),
             {waits.RECOVERY if recovered else waits.CONCURRENCY if was_full else waits.DELIVERY: since},
         )
 
@@ -88,14 +87,21 @@ class WaitAccounts:
         return in_whole_ms(_sum(entry.waited_before, sums), max(0, round(total)))
 
 
-def _before_the_record(entry: Entry, ms: float) -> str:
+def _before_the_record(entry: Entry, began_at: datetime, appended_at: datetime) -> dict[str, float]:
+    before, state = _ms(appended_at - began_at), entry.state
     if STATE_HEADER not in entry.record.headers:
-        return waits.HELD if ms > APPEND_MS_MAX else waits.DELIVERY
-    if entry.state.status is TaskStatus.HELD:
-        # Owners hold what is paused; all else is held before it has an owner.
-        return waits.PAUSED if entry.state.epoch else waits.HELD
-    # A copy, of which only the owner before knew what it waited for.
-    return waits.RECOVERY if ms > APPEND_MS_MAX else waits.DELIVERY
+        return {waits.HELD if before > APPEND_MS_MAX else waits.DELIVERY: before}
+    if state.status is not TaskStatus.HELD:
+        # A copy, of which only the owner before knew what it waited for.
+        return {waits.RECOVERY if before > APPEND_MS_MAX else waits.DELIVERY: before}
+    if not state.epoch:
+        return {waits.HELD: before}
+    # Owners hold what is paused; all else is held before it has an owner. What the task waited for in that owner's
+    # line is not on record: a retry's delay where one was given, a slot otherwise.
+    held_at = min(max(state.first_held_at or began_at, began_at), appended_at)
+    in_line = _ms(held_at - began_at)
+    cause = waits.DELIVERY if in_line <= APPEND_MS_MAX else waits.BACKOFF if state.due_at else waits.CONCURRENCY
+    return {cause: in_line, waits.PAUSED: before - in_line}
 
 
 def _ms(passed: timedelta) -> float:

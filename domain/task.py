@@ -56,6 +56,10 @@ class TaskState:
     routed_to: tuple[str, ...] = ()
     #: When a scheduled retry, a task that a provider refused, or held work, may go on.
     due_at: datetime | None = None
+    #: When the latest attempt of this run ended and left it to wait again; its present wait counts from then.
+    wait_began_at: datetime | None = None
+    #: When the task was first held since then.
+    first_held_at: datetime | None = None
     #: What a handler left at its last checkpoint.
     checkpoint: str | None = None
     result: str | None = None
@@ -181,17 +185,27 @@ def _told(state: TaskState, fact: LifecycleEvent) -> dict[str, Any]:
         case events.TaskQueued():
             return {"queued_at": at}
         case events.TaskHeld(until=until):
-            return {"due_at": until}
+            return {"due_at": until, "first_held_at": state.first_held_at or at}
         case events.TaskStarted():
             return {"started_at": at}
         case events.TaskYielded(checkpoint=checkpoint):
-            return {"queued_at": at, "attempts_returned": _returned(state, fact), "checkpoint": checkpoint}
+            return {
+                "queued_at": at,
+                "attempts_returned": _returned(state, fact),
+                "checkpoint": checkpoint,
+                **_waits_from(at),
+            }
         case events.TaskReleased():
-            return {"queued_at": at, "attempts_returned": _returned(state, fact), **_refused(state, fact)}
+            return {
+                "queued_at": at,
+                "attempts_returned": _returned(state, fact),
+                **_refused(state, fact),
+                **_waits_from(at),
+            }
         case events.TaskAttemptLost():
-            return {"queued_at": at, "attempts_lost": state.attempts_lost + 1}
+            return {"queued_at": at, "attempts_lost": state.attempts_lost + 1, **_waits_from(at)}
         case events.TaskRetryScheduled(due_at=due_at, error_code=code, error_detail=detail):
-            return {"due_at": due_at, "error_code": code, "error_detail": detail}
+            return {"due_at": due_at, "error_code": code, "error_detail": detail, **_waits_from(at)}
         case events.TaskPriorityChanged(priority=priority):
             return {"due_at": state.due_at, "priority": priority}
         case events.TaskRouted(model=model, routing_key=key):
@@ -208,6 +222,10 @@ def _told(state: TaskState, fact: LifecycleEvent) -> dict[str, Any]:
             return {"finished_at": at, "error_code": "cancelled", "error_detail": reason}
         case events.TaskExpired(reason=reason):
             return {"finished_at": at, "error_code": "expired", "error_detail": reason}
+
+
+def _waits_from(at: datetime) -> dict[str, Any]:
+    return {"wait_began_at": at, "first_held_at": None}
 
 
 def _returned(state: TaskState, fact: LifecycleEvent) -> int:

@@ -91,6 +91,8 @@ TASKS = Table(
     Column("changed_priority", SmallInteger, comment="given to it since its submission; null for none"),
     Column("attempts_refused", BigInteger, nullable=False, comment="those returned because a provider refused them"),
     Column("refused_since_at", TIME, comment="when a provider first refused the run"),
+    Column("wait_began_at", TIME, comment="when its latest attempt left it to wait again"),
+    Column("first_held_at", TIME, comment="when it was first held since it waits"),
     PrimaryKeyConstraint("task_id", "run"),
 )
 _C = TASKS.c
@@ -162,6 +164,8 @@ def state_of(row: Mapping[Any, Any]) -> TaskState:
         attempts_lost=row["attempts_lost"],
         attempts_refused=row["attempts_refused"],
         refused_since_at=row["refused_since_at"],
+        wait_began_at=row["wait_began_at"],
+        first_held_at=row["first_held_at"],
         submission=submission,
         due_at=row["due_at"],
         checkpoint=row["checkpoint"],
@@ -239,6 +243,8 @@ def row_of(run: Run, *, latest: bool, with_submission: bool = True) -> tuple[Any
         stored_priority(run.changed_priority),
         state.attempts_refused,
         state.refused_since_at,
+        state.wait_began_at,
+        state.first_held_at,
     )
 
 

@@ -27,21 +27,20 @@ STATE_HEADER: Final = "penstock-state"
 #: What the record itself says, and what nobody needs while the task goes on.
 _NOT_CARRIED = {"task_id", "status", "submission", "result", "error_code", "error_detail"}
 #: Of its moments, those that decide how it goes on.
-_MOMENTS = ("due_at", "refused_since_at")
+_MOMENTS = ("due_at", "refused_since_at", "wait_began_at", "first_held_at")
 _PLAIN_FIELDS = tuple(
     field.name for field in fields(TaskState) if field.name not in _NOT_CARRIED and not field.name.endswith("_at")
 )
 
 
-def state_header(state: TaskState, waiting_from: datetime | None = None, copied_by: str | None = None) -> bytes:
+def state_header(state: TaskState, copied_by: str | None = None) -> bytes:
     """What the facts so far add up to, as the value of STATE_HEADER.
 
-    `waiting_from` is the moment from which the present wait counts, where an attempt came before it; `copied_by` the
-    worker that will know its own copy again.
+    `copied_by` is the worker that will know its own copy again.
     """
     said: dict[str, Any] = {name: getattr(state, name) for name in _PLAIN_FIELDS}
     said |= {"status": state.status} | {name: _text(getattr(state, name)) for name in _MOMENTS}
-    said |= {"waiting_from": _text(waiting_from), "copied_by": copied_by}
+    said |= {"copied_by": copied_by}
     return json.dumps(said, separators=(",", ":")).encode()
 
 
@@ -56,12 +55,6 @@ def state_said(headers: Mapping[str, bytes], submission: TaskSubmitted) -> TaskS
     known: dict[str, Any] = {name: _frozen(said[name]) for name in _PLAIN_FIELDS if name in said}
     known |= {name: _moment(said, name) for name in _MOMENTS}
     return replace(state, status=TaskStatus(said["status"]), **known)
-
-
-def waiting_from(headers: Mapping[str, bytes]) -> datetime | None:
-    """The moment from which the task's present wait counts; None: since it was submitted, or nobody knows."""
-    header = headers.get(STATE_HEADER)
-    return None if header is None else _moment(json.loads(header), "waiting_from")
 
 
 def copied_by(headers: Mapping[str, bytes]) -> str | None:

@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 
 from agents.limits.gates import Gates
-from domain import waits
+from domain import decide, holds, waits
 from domain.limits.limit import Limit
 from domain.retry import RetryPolicy
 from domain.strategies.choice import StrategyChoice
+from domain.task import fold
 from schemas import events
+from schemas.codec import encode
 from schemas.events import TaskStarted
-from tests.support.memory_worker import CLASS, World, until, worker
+from tests.support.memory_worker import CLASS, World, submission_of, until, worker
+from tests.unit.agents.test_holds import pause, release
 
 ALL = {0, 1, 2, 3}
 ENDS = (events.TaskYielded, events.TaskReleased, events.TaskAttemptLost, events.TaskRetryScheduled)
@@ -178,6 +181,70 @@ async def test_what_came_late_was_held() -> None:
     (start,) = starts(world, "t")
     assert start.waited_ms[waits.HELD] == pytest.approx(300_000, abs=1000)
     check_sums(world, "t", at)
+
+
+async def test_a_wait_after_a_hold_counts_from_the_attempt_before_it() -> None:
+    """The attempt took its time, and the retry was not due when its class was paused; then all slots were taken."""
+    world = World()
+    submitted_at = now() - timedelta(hours=1)
+    async with worker(world, slots=1, retry=RetryPolicy(delay_seconds=0.1)) as w:
+        await world.group.rebalance({w.stream: ALL})
+        await world.submit("t", "fail-once", occurred_at=submitted_at, attempts_max=2)
+        await until(lambda: w.window.next_at())
+        w.configure(**pause("class", CLASS))
+        await until(lambda: "t" not in w.owner.entries)
+        await passed(0.05)
+        w.configure()
+        await world.submit("first", "wait")
+        await until(lambda: world.script.running)
+        await release(world, "t")
+        await passed(0.15)
+        world.script.let_go("first")
+        await until(lambda: world.lag == 0)
+    first, again = starts(world, "t")
+    assert first.waited_ms[waits.HELD] == pytest.approx(3_600_000, abs=1000)
+    assert again.waited_ms[waits.PAUSED] >= 45
+    assert again.waited_ms[waits.CONCURRENCY] >= 40
+    assert waits.HELD not in again.waited_ms
+    check_sums(world, "t", submitted_at)
+
+
+@pytest.mark.parametrize("reason", [holds.RUN_AT, holds.QUEUE_FULL, holds.DEPENDENCIES, holds.PAUSED])
+async def test_the_parts_sum_to_the_whole_of_a_task_that_was_held_and_then_waited_for_a_slot(reason: str) -> None:
+    """Held for a minute, by the door or, after ten seconds in its line, by an owner; then behind another task."""
+    world = World()
+    at = now()
+    submission = submission_of("t", occurred_at=at - timedelta(seconds=70))
+    owner_held = reason == holds.PAUSED
+    hold = decide.Hold(
+        at=at - timedelta(seconds=60 if owner_held else 70),
+        epoch=1 if owner_held else 0,
+        reason=reason,
+        until=None,
+        submission=encode(submission),
+    )
+    (held,) = decide.decide(hold, fold("t", [submission]))
+    await world.log.fact(held)
+    async with worker(world, slots=1) as w:
+        await world.group.rebalance({w.stream: ALL})
+        await world.submit("first", "wait")
+        await until(lambda: world.script.running)
+        if owner_held:
+            await release(world, "t")
+        else:
+            await world.log.submit(submission)
+            world.group.deliver()
+        await passed(0.05)
+        world.script.let_go("first")
+        await until(lambda: world.lag == 0)
+    (start,) = starts(world, "t")
+    if owner_held:
+        assert start.waited_ms[waits.PAUSED] == pytest.approx(60_000, abs=1000)
+        assert start.waited_ms[waits.CONCURRENCY] == pytest.approx(10_000, abs=1000)
+    else:
+        assert start.waited_ms[waits.HELD] == pytest.approx(70_000, abs=1000)
+        assert start.waited_ms[waits.CONCURRENCY] >= 40
+    check_sums(world, "t", submission.occurred_at)
 
 
 async def test_the_parts_sum_to_the_whole_through_yields_switches_and_rebalances() -> None:
