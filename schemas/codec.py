@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from schemas.avro_binary import record_writer
 from schemas.commands import TASK_COMMANDS, TaskCommand
 from schemas.configuration import CONFIGURATION_EVENTS, Change, ConfigurationEvent
 from schemas.events import TASK_EVENTS, TaskEvent, TaskSubmitted
@@ -76,12 +75,12 @@ class Codec:
         Half surrogate pairs, which UTF-8 cannot hold, become question marks: file names and foreign error texts
         may carry them, and a fact must not be lost for its wording.
         """
-        prefix, write, values_of = self._writers[type(message)]
-        values = values_of(message)
+        prefix, schema, names, values_of = self._writers[type(message)]
+        values = dict(zip(names, values_of(message), strict=True))
         try:
-            return prefix + write(values)
+            return _record(prefix, schema, values)
         except UnicodeEncodeError:
-            return prefix + write([_encodable(value) for value in values])
+            return _record(prefix, schema, {name: _encodable(value) for name, value in values.items()})
 
     def decode(self, record: bytes) -> AnyMessage:
         """The message that a record holds, brought to its present version.
@@ -126,7 +125,8 @@ class _Writer(NamedTuple):
     """How messages of one type are written."""
 
     prefix: bytes
-    write: Callable[[Iterable[Any]], bytes]
+    schema: Any
+    names: tuple[str, ...]
     values_of: Callable[[AnyMessage], tuple[Any, ...]]
 
 
@@ -142,7 +142,14 @@ def _writer(name: str, schema: dict[str, Any], prefix: bytes, message: type[AnyM
     names = field_names(message)
     if names != tuple(each["name"] for each in schema["fields"]):
         raise ValueError(f"{name} and {message.__name__} differ in their fields or in the order of these")
-    return _Writer(prefix, record_writer(schema["fields"]), attrgetter(*names))
+    return _Writer(prefix, fastavro.parse_schema(schema, named_schemas={}), names, attrgetter(*names))
+
+
+def _record(prefix: bytes, schema: Any, values: dict[str, Any]) -> bytes:
+    body = io.BytesIO()
+    body.write(prefix)
+    fastavro.schemaless_writer(body, schema, values)
+    return body.getvalue()
 
 
 def _unknown(record: bytes) -> str:

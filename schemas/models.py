@@ -159,6 +159,8 @@ class ModelDefinition(_Described):
     quality: float = Field(default=0.5, ge=0, le=1)
     #: Tokens that prompt and answer may have together; None: not known for a remote model, 2048 for a local one.
     context_length: Count | None = None
+    #: Memory that each instance takes that a worker has loaded, in MB; counts against `memory_mb` of its class.
+    memory_mb: Count | None = None
     #: Longest answer, where a task names none.
     max_tokens: Count | None = None
     #: Where a task names none.
