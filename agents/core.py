@@ -16,6 +16,7 @@ from agents.limits.gates import Gates
 from agents.outbox import Outbox
 from agents.owner import ClassGroup, Owner
 from agents.recovery import Recover
+from agents.room import Room
 from agents.running import RunningAttempts
 from agents.steering import FAIR, Steering, StrategyMaker
 from agents.wait_accounts import WaitAccounts
@@ -65,6 +66,7 @@ def make_core(
     recover: Recover,
     commands_from: Callable[[int], None],
     router: Router | None = None,
+    room: Room | None = None,
 ) -> Core:
     """Wire the parts. Nothing runs yet."""
     choice = config.configuration.strategy_of(config.resource_class)
@@ -75,7 +77,8 @@ def make_core(
     bounds = BandBounds(config.window_size, on_full=stream.full, on_drained=stream.drained)
     window = Window(maker.make(choice), bounds, lanes.view_of, accounts)
 
-    gatekeeper = Gatekeeper(config.resource_class, gates, ledger, window.reopen)
+    room = room or Room(runner.registry, runner.engines.local_models)
+    gatekeeper = Gatekeeper(config.resource_class, gates, room, ledger, window.reopen)
     steering = Steering(config.resource_class, choice, maker, window, lanes, gatekeeper, ledger)
     running = RunningAttempts(config.slots, window, gatekeeper, ledger)
     dispatcher = Dispatcher(window, outbox, runner, running, gatekeeper, steering, accounts)

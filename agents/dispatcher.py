@@ -56,7 +56,7 @@ class Dispatcher:
         #: Names this worker in the log.
         self.worker = f"{socket.gethostname()}/{os.getpid()}"
         self._log = logging.getLogger(__name__)
-        gatekeeper.gates.on_open = self._opened
+        gatekeeper.gates.on_open = gatekeeper.room.on_open = self._opened
 
     @property
     def active(self) -> int:
@@ -165,6 +165,9 @@ class Dispatcher:
         self._running.stop_lapsed()
         if entry.stop is not None or entry.lost:
             self._end(owner, entry, self._runner.stopped(entry))
+            return
+        if entry.view is not None and (error := self._gatekeeper.room.impossible(entry.view.lane)) is not None:
+            self._end(owner, entry, self._runner.failed(error))
             return
         execution = asyncio.get_running_loop().create_task(self._runner.run(entry))
         entry.execution = execution

@@ -1,4 +1,4 @@
-"""Whether a task may start now: nothing that concerns it is paused, no other suspect runs, and no limit refuses it.
+"""Whether a task may start now: nothing of it is paused, no other suspect runs, there is room, and no limit refuses it.
 
 What refuses keeps its lanes closed, for a reason that can be told, until it refuses no more.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from agents.limits.gates import Gates
+from agents.room import Room
 from domain.configuration import Configuration
 from domain.holds import model_offline, paused
 from domain.limits.tickets import Refusal, Ticket
@@ -18,8 +19,10 @@ from domain.waits import PAUSED, RECOVERY, Ledger
 class Gatekeeper:
     """Everything that can refuse a start, in the order in which it is asked."""
 
-    def __init__(self, resource_class: str, gates: Gates, ledger: Ledger, reopen: Callable[[Refuser], None]) -> None:
-        self.gates = gates
+    def __init__(
+        self, resource_class: str, gates: Gates, room: Room, ledger: Ledger, reopen: Callable[[Refuser], None]
+    ) -> None:
+        self.gates, self.room = gates, room
         self._resource_class, self._ledger, self._reopen = resource_class, ledger, reopen
         self._configuration = Configuration()
         #: What refuses, as far as is known.
@@ -36,7 +39,11 @@ class Gatekeeper:
 
     def refuser(self, task: Waiting, now_ms: int) -> Refuser | None:
         """What refuses the task's start now; None where it may start, and `admitted` must be called."""
-        verdict = self._refused_here(task) or self.gates.admit(task.lane, task.cost, self.gates.clock())
+        verdict = (
+            self._refused_here(task)
+            or self.room.refusal(task.lane)
+            or self.gates.admit(task.lane, task.cost, self.gates.clock())
+        )
         if isinstance(verdict, Refusal):
             refuser = self._one_suspect if verdict.cause == RECOVERY else verdict.refuser
             self._refusals[refuser] = verdict
@@ -44,6 +51,7 @@ class Gatekeeper:
             return refuser
         if task.lane.suspect:
             self._suspect = task.task_id
+        self.room.take(task.task_id, task.lane)
         self._ticket = verdict
         return None
 
@@ -54,7 +62,8 @@ class Gatekeeper:
         return ticket
 
     def ended(self, task_id: str, now_ms: float) -> None:
-        """No attempt of the task runs any more; another suspect may start."""
+        """No attempt of the task runs any more; another suspect may start, and others find room."""
+        self.room.put_back(task_id)
         if self._suspect == task_id:
             self._suspect = None
             self.open([self._one_suspect], now_ms)
@@ -70,6 +79,7 @@ class Gatekeeper:
         """Limits, pauses or models have changed. Call it when the lanes of what waits are up to date."""
         self._configuration = configuration
         self.gates.configure(configuration)
+        self.room.configure()
         self.open(list(self._refusals), now_ms)
 
     def closed_providers(self) -> dict[str, Refusal]:

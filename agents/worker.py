@@ -24,6 +24,7 @@ from agents.owner import Owner
 from agents.recovery import LogRecovery
 from agents.relocation import LagBound, Relocation
 from agents.rerouting import reroute
+from agents.room import Room
 from agents.routing import ModelRouter
 from agents.vitals import VitalSigns
 from agents.watchdog import Patience
@@ -50,6 +51,8 @@ class WorkerConfig:
     slots: int = 8
     #: Waiting tasks held in memory for each band and shard.
     window_size: int = 10_000
+    #: What attempts and loaded models may declare to need together, in MB; None: as much as they like.
+    memory_mb: int | None = None
     strategy: str = "priority"
     #: What the settings say beside; changes of the registry are applied on top of it.
     configuration: Configuration = field(default_factory=Configuration)
@@ -134,6 +137,7 @@ async def _work(
     outbox = Outbox(log, certain=lambda: stream.in_session)
     commands = CommandTail(config.bootstrap_servers, lambda command: core.owner.wishes.obey(command))
     table = None if config.database_url is None else PostgresTable(config.database_url, config.leases)
+    room = Room(registry, engines.local_models, config.memory_mb)
     gates = Gates(config.resource_class, slots=config.slots, table=table, node=config.node)
     measurements = Measurements()
     engines.text_models.on_call = measurements.ended
@@ -154,6 +158,7 @@ async def _work(
         recover=LogRecovery(config.bootstrap_servers, config.group),
         commands_from=commands.read_from,
         router=router,
+        room=room,
     )
     owner, dispatcher = core.owner, core.dispatcher
     measurements.closed = lambda: blocks(core.gatekeeper.closed_providers(), gates.clock())
@@ -186,6 +191,7 @@ async def _work(
         on_failure()
         raise
     finally:
+        await room.close()
         await stream.stop()
 
 

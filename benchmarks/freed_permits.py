@@ -6,9 +6,14 @@ import asyncio
 import time
 from collections.abc import Mapping
 
+from agents.engines.local_models import LocalModels
+from agents.engines.text_models import TextModels
 from agents.gatekeeper import Gatekeeper
+from agents.handlers.registry import Registry
+from agents.handlers.settings import LlmSettings
 from agents.limits.gates import Gates
 from agents.limits.local import LocalTable
+from agents.room import Room
 from domain.configuration import Configuration
 from domain.limits.exchange import Terms
 from domain.limits.limit import Limit
@@ -45,7 +50,9 @@ class _Worker:
         self._strategy = make_strategy(StrategyChoice(strategy), Estimates(), lambda tenant: 1.0)
         self._gates = Gates("llm", slots=SLOTS, table=LocalTable(_TERMS))
         self._ledger = Ledger(SLOTS, 0.0, fair=strategy == "fair")
-        self._gatekeeper = Gatekeeper("llm", self._gates, self._ledger, self._strategy.reopen)
+        settings = LlmSettings()
+        room = Room(Registry(), LocalModels(TextModels(settings), settings))
+        self._gatekeeper = Gatekeeper("llm", self._gates, room, self._ledger, self._strategy.reopen)
         self._gates.on_open = lambda refusers: self._gatekeeper.open(refusers, _NOW_MS)
         self._marks: dict[str, Mark] = {}
         self._running: dict[str, tuple[Waiting, Ticket]] = {}

@@ -10,6 +10,7 @@ from domain.dispatch_status import Closure, Dispatcher, LaneStatus
 from domain.explanation import Circumstances, Explanation, seconds_to
 from domain.limits.limit import EACH, Limit
 from domain.line import Line, Within
+from domain.models import DEFAULT_KEY
 from domain.spoken import counted, duration, moment, ordinal
 from domain.strategies.estimates import Estimates
 from domain.strategies.make import make_strategy
@@ -35,6 +36,9 @@ def line_of(state: TaskState, dispatchers: Sequence[Dispatcher], configuration: 
         lanes = (lane for worker in dispatchers for lane in worker.lanes)
         return Within(without={(lane.task_type, lane.tenant, lane.model) for lane in lanes if lane.closed_by})
     match closure.scope:
+        case "model" if closure.name == DEFAULT_KEY:
+            # The file of the settings, by whatever name it is asked for.
+            return Within(type=None if state.submission is None else state.submission.type)
         case "model":
             return Within(models=[closure.name])
         case "provider":
@@ -109,6 +113,9 @@ class Place:
             where = _closed(closure.cause, at_once) + until
             if closure.cause == waits.RATE_LIMIT:
                 estimate = _refilled_seconds(limit, ahead, left)
+            elif closure.cause == waits.MODEL_LOADING:
+                # How long attempts take does not say it.
+                estimate = left
             elif (closure.cause == waits.CONCURRENCY or left is None) and (mean := self._mean(lanes)) is not None:
                 estimate = max(left or 0.0, (ahead + 1) * mean / at_once)
         return Explanation(

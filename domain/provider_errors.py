@@ -31,11 +31,14 @@ CONTEXT_EXCEEDED: Final = "context_exceeded"
 #: The engine process of a local model ended.
 ENGINE_DIED: Final = "engine_died"
 
+#: No worker of the class has the memory that the model, or the task type, declares to need.
+MEMORY_EXCEEDED: Final = "memory_exceeded"
+
 #: Failures of the provider, which count for its circuit breaker. To be asked to slow down is none.
 BREAKING: Final = frozenset({UNAVAILABLE, UNREACHABLE, TIMED_OUT, NO_INSTANCE})
 #: Failures that no further attempt on the same model heals, and another provider may.
 ELSEWHERE_ONLY: Final = frozenset(
-    {REFUSED, QUOTA_EXHAUSTED, MODEL_NOT_FOUND, NOT_CONFIGURED, KEY_REFUSED, CONTEXT_EXCEEDED}
+    {REFUSED, QUOTA_EXHAUSTED, MODEL_NOT_FOUND, NOT_CONFIGURED, KEY_REFUSED, CONTEXT_EXCEEDED, MEMORY_EXCEEDED}
 )
 #: Failures that another provider may heal at once.
 HEALED_ELSEWHERE: Final = BREAKING | ELSEWHERE_ONLY | {ENGINE_DIED}

@@ -161,6 +161,7 @@ def agents_of(resource_class: str) -> Role:
             shards=mine.shards,
             slots=mine.slots,
             window_size=mine.window_size,
+            memory_mb=mine.memory_mb,
             strategy=mine.strategy,
             configuration=settings.first_configuration,
             database_url=addresses(settings)[1],

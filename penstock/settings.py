@@ -53,6 +53,8 @@ class ClassSettings(BaseModel):
     slots: PositiveInt = 2
     #: Waiting tasks that a shard holds in memory, per band.
     window_size: PositiveInt = 10_000
+    #: Memory that what runs in one agent process, and the models it has loaded, may declare to need, in MB; unset: any.
+    memory_mb: PositiveInt | None = None
     #: Which waiting task starts next, until the running system is told otherwise; see docs/scheduling.md.
     strategy: Literal["fifo", "priority", "round_robin", "shortest_job_first", "preemptive", "fair", "deadline"] = (
         "priority"

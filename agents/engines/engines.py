@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from agents.engines.local_models import LocalModels
 from agents.engines.pool import EnginePool
 from agents.engines.text_models import TextModels
 from agents.handlers.settings import HandlerSettings
@@ -18,6 +19,8 @@ class Engines:
         self.pool = EnginePool(processes_max, modules=modules, memory_bytes_max=settings.engine_memory_bytes_max)
         #: Language models by name.
         self.text_models = TextModels(settings.llm, settings.key_grants)
+        #: Those of them that run here.
+        self.local_models = LocalModels(self.text_models, settings.llm)
         self._llm = settings.llm
 
     async def warm_up(self, resource_class: str) -> None:

@@ -36,6 +36,8 @@ RESTART_SECONDS = 0.5
 RESTART_SECONDS_MAX = 30.0
 #: A server that lived for so long was well; its next death counts as the first.
 WELL_AFTER_SECONDS = 60.0
+#: How often somebody looks whether a death was noticed.
+NOTICE_SECONDS = 0.01
 #: Threads that wait for each other sleep. Spinning, the default, made a model on a busy machine seven times slower.
 _WAIT_POLICY = "passive"
 
@@ -77,6 +79,11 @@ class LlamaServer:
         """Process id of the server; None while none runs."""
         return self._process.pid if self._process is not None and self._process.returncode is None else None
 
+    @property
+    def ready(self) -> bool:
+        """Whether a request would be served at once, or after those before it."""
+        return self.pid is not None and self._ready is not None and self._ready.done()
+
     async def warm_up(self) -> None:
         """Start the server and wait until it answers.
 
@@ -114,13 +121,20 @@ class LlamaServer:
             self._supervisor.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._supervisor
+            if self._ready is not None and not self._ready.done():
+                self._ready.set_exception(_closed())
+                self._ready.exception()  # nobody may be waiting for it
             self._supervisor = self._ready = None
 
     async def _endpoint(self) -> Endpoint:
         if self._supervisor is None or self._supervisor.done():
             self._ready = asyncio.get_running_loop().create_future()
             self._supervisor = asyncio.create_task(self._supervise())
-        assert self._ready is not None
+        while self._ready is not None and self._ready.done() and self.pid is None:  # noqa: ASYNC110 - a turn or two
+            # It has died, and its supervisor is about to notice.
+            await asyncio.sleep(NOTICE_SECONDS)
+        if self._ready is None:
+            raise _closed()
         return await asyncio.shield(self._ready)
 
     async def _supervise(self) -> None:
@@ -182,6 +196,10 @@ class LlamaServer:
         """Make sure that nothing of the last request still runs: a busy server does not list its models."""
         if not await _answers(endpoint, timeout_seconds=STOP_GRACE_SECONDS):
             await _kill(process)
+
+
+def _closed() -> TaskError:
+    return TaskError("engine_died", "the model server was closed", retryable=True)
 
 
 #: Ports that servers of this process have, or are about to have: two that start together must not meet at one.

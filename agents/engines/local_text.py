@@ -30,6 +30,11 @@ class LocalText:
         """Always; see `agents.engines.llama_resume`."""
         return True
 
+    @property
+    def loaded(self) -> bool:
+        """Whether its server answers."""
+        return self._opened is not None and self._opened[1].ready
+
     async def warm_up(self) -> None:
         """Load the model."""
         _, server = await self._open()

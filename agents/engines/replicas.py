@@ -50,6 +50,11 @@ class Replicas:
         """Where all instances are: a text may go on at another one."""
         return all(each.text.resumable for each in self._instances.values())
 
+    @property
+    def texts(self) -> list[TextModel]:
+        """Its instances."""
+        return [each.text for each in self._instances.values()]
+
     async def generate(self, request: TextRequest, on_delta: DeltaSink) -> Generation:
         """See TextModel; adds TaskError `model_unavailable` while no instance is well."""
         failed: dict[str, TaskError] = {}

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel
 
 from agents.engines.local_text import LocalText
+from agents.engines.named_text import Named
 from agents.engines.openai_text import OpenAIText, load_client
 from agents.engines.probes import http_probe, local_probe
 from agents.engines.providers import connect, connection_to
 from agents.engines.replicas import Instance, Replicas
-from agents.engines.text import DeltaSink, Generation, TextModel, TextRequest
+from agents.engines.text import TextModel
 from agents.handlers.settings import DEMO_MODEL, LlmSettings
 from domain import provider_errors as codes
 from domain.errors import TaskError
@@ -91,10 +92,34 @@ class TextModels:
             return self._of(definition)
         if name == AUTO and self._models:
             raise TaskError(codes.NO_INSTANCE, "no model can take the task now", retryable=True)
-        if name is None or not self._models or name == self._settings.model:
+        if self.of_settings(name):
             return self._of_settings()
         known = ", ".join(sorted(self._models))
         raise TaskError(codes.MODEL_NOT_FOUND, f"there is no model {name!r}; there are: {known}")
+
+    def definition(self, name: str | None) -> ModelDefinition | None:
+        """What is known of a model by its name."""
+        return None if name is None else self._models.get(name)
+
+    def of_settings(self, name: str | None) -> bool:
+        """Whether tasks that ask for this, which nobody defined, are served by the endpoint or file of the settings."""
+        return name is None or not self._models or name == self._settings.model
+
+    def opened(self, name: str | None) -> TextModel | None:
+        """The model of that name, or of the settings, if it was asked for before."""
+        if name is None:
+            return None if self._default is None else self._default.text
+        return self._open[name].served.text if name in self._open else None
+
+    async def shut(self, name: str | None) -> None:
+        """Close the model; it opens again at need."""
+        text = self.opened(name)
+        if name is None:
+            self._default = None
+        else:
+            self._open.pop(name, None)
+        if text is not None:
+            await text.close()
 
     async def warm_up(self) -> None:
         """Start now what the first tasks would wait for: local models, where the settings ask for it.
@@ -125,7 +150,7 @@ class TextModels:
             provider = self._providers.get(model.provider or "")
             if model.provider is not None and provider is None:
                 raise TaskError(codes.NOT_CONFIGURED, f"provider {model.provider!r} of {model.name} is not defined")
-            text = _Named(model, self._text_of(model, provider), self._told)
+            text = Named(model, self._text_of(model, provider), self._told)
             completion = model.mode == "completion" or (model.mode is None and _is_demo(model))
             opened = self._open[model.name] = _Open(model, provider, Served(text, completion))
         return replace(opened.served, max_tokens=model.max_tokens, temperature=model.temperature)
@@ -172,40 +197,6 @@ class TextModels:
     def _remote(self, model: ModelDefinition, provider: ProviderDefinition | None) -> TextModel:
         assert provider is not None, "a model without files and replicas has a provider"
         return connect(connection_to(provider, model.upstream_name, self._grants), provider.protocol)
-
-
-class _Named:
-    """A model as the configuration calls it, whatever its instances and endpoints call it. Its calls are measured."""
-
-    def __init__(
-        self,
-        definition: ModelDefinition,
-        text: TextModel,
-        told: Callable[[ModelDefinition, float, TaskError | None], None],
-    ) -> None:
-        self._definition, self.text, self._told = definition, text, told
-
-    @property
-    def resumable(self) -> bool:
-        return self.text.resumable
-
-    async def generate(self, request: TextRequest, on_delta: DeltaSink) -> Generation:
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
-        try:
-            generation = await self.text.generate(replace(request, model=self._definition.upstream_name), on_delta)
-        except TaskError as error:
-            self._told(self._definition, loop.time() - begun, error)
-            raise
-        if request.begun is None:
-            self._told(self._definition, loop.time() - begun, None)
-        return replace(generation, model=self._definition.name)
-
-    async def warm_up(self) -> None:
-        await self.text.warm_up()
-
-    async def close(self) -> None:
-        await self.text.close()
 
 
 def make_text_model(settings: LlmSettings) -> TextModel:

@@ -62,6 +62,8 @@ class Handler:
     function: Callable[..., Any]
     #: An attempt that gives no sign of life for so long is stopped, and has failed; None: it may be silent.
     heartbeat_timeout_seconds: float | None = None
+    #: Memory that an attempt needs, in MB, where its worker's is dealt out; None: it counts for nothing.
+    memory_mb: int | None = None
 
     @property
     def name(self) -> str:
@@ -99,6 +101,7 @@ class Registry:
         preemptible: bool = False,
         tokens: Callable[[Any], TokenNeed] | None = None,
         heartbeat_timeout_seconds: float | None = None,
+        memory_mb: int | None = None,
     ) -> Callable[[F], F]:
         """Register the decorated function as the handler of a task type.
 
@@ -106,7 +109,8 @@ class Registry:
         the class llm is routed by its model. `preemptible` promises that the function calls `ctx.checkpoint` every few
         seconds, so that it can be asked for its slot; `tokens` gives the most that a payload may use, where limits
         and fairness go by tokens; `heartbeat_timeout_seconds` that it gives a sign of life
-        (`ctx.heartbeat`, `progress` or `checkpoint`) at least so often.
+        (`ctx.heartbeat`, `progress` or `checkpoint`) at least so often; `memory_mb` that an attempt needs no more
+        memory than that, so that a worker starts no more at a time than the setting `memory_mb` of its class allows.
 
         Raises:
             DuplicateRegistration: another function has the name.
@@ -125,7 +129,10 @@ class Registry:
                 tokens=tokens,
             )
             handler = Handler(
-                task_type=task_type, function=function, heartbeat_timeout_seconds=heartbeat_timeout_seconds
+                task_type=task_type,
+                function=function,
+                heartbeat_timeout_seconds=heartbeat_timeout_seconds,
+                memory_mb=memory_mb,
             )
             if handler.in_process:
                 check_reachable(function)

@@ -33,6 +33,8 @@ class LlmSettings(BaseModel):
     mode: Literal["chat", "completion"] | None = None
     #: Context of a local model, in tokens: prompt and answer together.
     n_ctx: int = Field(default=2048, ge=128)
+    #: Memory that the model of `model_path` takes when it is loaded, in MB; counts against the class's `memory_mb`.
+    memory_mb: int | None = Field(default=None, ge=1)
     #: Threads of a local model; None: as many as there are cores.
     threads: int | None = Field(default=None, ge=1)
     #: Ports for local model servers, the first free one is taken; any free port when none of them is.

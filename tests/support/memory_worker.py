@@ -17,12 +17,14 @@ from agents.core import Core, CoreConfig, make_core
 from agents.departures import Router
 from agents.dispatcher import Dispatcher
 from agents.engines.engines import Engines
+from agents.engines.local_models import LocalModels
 from agents.handlers.registry import Registry
 from agents.handlers.settings import HandlerSettings
 from agents.limits.gates import Gates
 from agents.outbox import Outbox
 from agents.owner import Owner
 from agents.relocation import LagBound, Relocation
+from agents.room import Room
 from agents.window import Window
 from domain.configuration import Configuration
 from domain.errors import TaskError
@@ -210,6 +212,8 @@ async def worker(
     router: Router | None = None,
     retry: RetryPolicy | None = None,
     lag: LagBound | None = None,
+    models: LocalModels | None = None,
+    memory_mb: int | None = None,
 ) -> AsyncIterator[MemoryWorker]:
     """A worker of the world; the test assigns its shards."""
     registry = Registry()
@@ -218,6 +222,8 @@ async def worker(
     registry.handler("alive", resource_class=CLASS, payload=StepPayload, heartbeat_timeout_seconds=0.2)(
         world.script.alive
     )
+    registry.handler("heavy", resource_class=CLASS, payload=StepPayload, memory_mb=600)(world.script.step)
+    registry.handler("text", resource_class=CLASS, payload=StepPayload, routed_by_model=True)(world.script.step)
     settings = HandlerSettings()
     runner = AttemptRunner(
         registry=registry,
@@ -248,6 +254,7 @@ async def worker(
         recover=world.group.recover,
         commands_from=rewinds.append,
         router=router,
+        room=Room(registry, models or runner.engines.local_models, memory_mb),
     )
     owner, dispatcher = core.owner, core.dispatcher
     await stream.start(owner)

@@ -293,6 +293,19 @@ def test_a_task_that_its_provider_refused_says_until_when() -> None:
     assert later.sentence.startswith("It is seventh in line"), "it stands in line again"
 
 
+def test_a_model_that_is_being_loaded_is_waited_for_nobody_knows_how_long() -> None:
+    closed = lane(closed_by=Closure(waits.MODEL_LOADING, "model", "qwen"))
+    found = explain(about(dispatchers=(worker(closed),), line=OWN_LINE))
+    assert found.sentence == "It is third in line for model qwen, which is being loaded."
+    assert (found.cause, found.estimate_seconds) == (waits.MODEL_LOADING, None)
+
+
+def test_tasks_that_name_no_model_stand_in_line_for_that_of_the_settings() -> None:
+    unnamed = replace(STATE, model=None)
+    closed = lane(model=None, closed_by=Closure(waits.MODEL_LOADING, "model", "default"))
+    assert line_of(unnamed, (worker(closed),), Configuration()) == Within(type="summarization")
+
+
 def test_a_retry_says_when_and_why() -> None:
     failed = state(
         TaskStatus.RETRY_SCHEDULED,
