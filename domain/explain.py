@@ -51,7 +51,7 @@ def _held(about: Circumstances) -> Explanation:
             return Explanation(sentence=f"It is held until {others}{later}.", cause=cause)
         case holds.RUN_AT if until and until <= about.now:
             sentence = (
-                f"It was held until {moment(until, about.now)}, and is until class {_class(about)} has room for it."
+                f"Its time was {moment(until, about.now)}; it is held until class {_class(about)} has room for it."
             )
             return Explanation(sentence=sentence, cause=cause)
         case holds.RUN_AT | "":
