@@ -101,3 +101,24 @@ async def test_permits_of_a_lost_shard_are_free_again() -> None:
         assert not gates._tickets
         world.script.let_go("t")
         await until(lambda: world.lag == 0)
+
+
+async def test_every_lane_behind_a_full_limit_is_known_to_be_closed_though_few_were_looked_at() -> None:
+    world = World()
+    async with leased(Gates(CLASS, slots=8)) as gates, worker(world, slots=8, gates=gates) as w:
+        w.configure(set_limits={("class", CLASS): Limit(concurrency=1)})
+        await world.group.rebalance({w.stream: ALL})
+        names = [f"t-{number}" for number in range(6)]
+        for name in names:
+            await world.submit(name, "wait", tenant=name)
+        await until(lambda: len(w.core.gatekeeper.closed) == 5)
+        await until(lambda: world.script.running)
+        world.script.let_go(next(iter(world.script.running)))
+        await until(lambda: len(w.core.gatekeeper.closed) == 4)
+        await until(lambda: world.script.running)
+        world.script.let_go(next(iter(world.script.running)))
+        await until(lambda: len(w.core.gatekeeper.closed) == 3)
+        assert {(refusal.scope, refusal.name) for refusal in w.core.gatekeeper.closed.values()} == {("class", CLASS)}
+        for name in names:
+            world.script.let_go(name)
+        await until(lambda: world.lag == 0)
