@@ -96,11 +96,10 @@ def _problem(response: httpx.Response) -> str:
     """What a problem details answer (RFC 9457) says, or else its status."""
     try:
         problem = response.json()
-        said = str(problem.get("detail") or problem["title"])
-        flaws = [f"{each.get('pointer', '')}: {each.get('detail', '')}" for each in problem.get("errors", [])]
+        # It names all that is wrong; a pointer to the whole of what was sent says nothing.
+        return str(problem.get("detail") or problem["title"]).removeprefix("/: ")
     except (ValueError, KeyError, AttributeError):
         return f"The API answered {response.status_code} {response.reason_phrase}."
-    return f"{said} {'; '.join(flaws)}".strip()
 
 
 @contextmanager
