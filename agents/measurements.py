@@ -37,8 +37,10 @@ _STATUS: Final = (
 )
 #: The database's clock counts: `until` is told as a wait from now.
 _BLOCKED: Final = (
-    "SELECT name, until - extract(epoch FROM clock_timestamp())::float8 FROM coordination.blocked_providers"
-    " WHERE until > extract(epoch FROM clock_timestamp())"
+    "SELECT name, until - extract(epoch FROM clock_timestamp())::float8, words FROM"
+    " (SELECT name, until, 'circuit open' AS words FROM coordination.circuits"
+    " UNION ALL SELECT name, until, 'rate limited' FROM coordination.blocked_providers) AS closed"
+    " WHERE until > extract(epoch FROM clock_timestamp()) ORDER BY until"
 )
 
 
@@ -124,7 +126,7 @@ class Measurements:
         self._fresh = None
         now = self._clock()
         waits = await (await connection.execute(_BLOCKED)).fetchall()
-        self._told_blocks = {name: Block(now + wait, "rate limited") for name, wait in waits}
+        self._told_blocks = {name: Block(now + wait, words) for name, wait, words in waits}
 
 
 def blocks(refusals: Mapping[str, Refusal], clock: float) -> dict[str, Block]:

@@ -15,10 +15,11 @@ from agents.limits.leases import Leases
 from agents.limits.local import LocalTable
 from agents.limits.ports import LeaseTable
 from domain.errors import TaskError
+from domain.limits.breaker import Circuit
 from domain.limits.holding import Holding
 from domain.limits.holdings import Holdings
 from domain.limits.limit import Limits
-from domain.limits.provider_health import Circuit, Patience
+from domain.limits.provider_health import Patience
 from domain.limits.providers import Providers
 from domain.limits.tickets import Refusal, Ticket
 from domain.strategies.strategy import Lane, Refuser

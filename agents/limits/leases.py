@@ -53,8 +53,7 @@ class Leases:
     def rearm(self) -> None:
         """A moment at which lanes open may have changed."""
         self._rearmed.set()
-        if self._providers.untold(self._clock()):
-            self._wanted.set()
+        self._tell()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -78,6 +77,7 @@ class Leases:
         while True:
             now = self._clock()
             self._opened(now, ())
+            self._tell()
             at = self._providers.reopens_at(now)
             await _until(self._rearmed, None if at is None else max(0.0, at - self._clock()))
             self._rearmed.clear()
@@ -94,6 +94,11 @@ class Leases:
             except TableUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
 
+    def _tell(self) -> None:
+        now = self._clock()
+        if self._providers.untold(now) or self._providers.words(now):
+            self._wanted.set()
+
     @property
     def _concerned(self) -> bool:
         return bool(self._providers) or bool(self._holdings.all())
@@ -101,10 +106,11 @@ class Leases:
     def _pause_seconds(self) -> float | None:
         """Until the next exchange, if nothing comes up before; None where there is nothing to renew."""
         now = self._clock()
-        holdings = self._holdings.all()
+        holdings, probe_at = self._holdings.all(), self._providers.renews_at()
+        moments = [] if probe_at is None else [probe_at]
         if not holdings:
-            return None
-        moments = [self._renewed_at + self._table.terms.renew_seconds]
+            return max(0.0, probe_at - now) if probe_at is not None else None
+        moments += [self._renewed_at + self._table.terms.renew_seconds]
         moments += [at for holding in holdings if (at := holding.ready_at) is not None]
         if any(holding.wants for holding in holdings):
             moments.append(now + POLL_SECONDS)
@@ -116,14 +122,16 @@ class Leases:
             return
         renewal = asked_at - self._renewed_at >= self._table.terms.renew_seconds
         asks = self._holdings.asks(renewal=renewal)
-        untold = self._providers.untold(asked_at)
+        untold, words = self._providers.untold(asked_at), self._providers.words(asked_at)
         self._serial += 1
         try:
-            found = await self._table.exchange(self._holder, self._serial, asks, untold)
+            found = await self._table.exchange(self._holder, self._serial, asks, untold, words)
         except TableUnavailable as error:
             if not self._away:
                 self._log.warning("limited work goes on only until its leases end: %s", error)
             self._away = True
+            self._providers.alone()
+            self._rearmed.set()
             await asyncio.sleep(RETRY_SECONDS)
             return
         if self._away:
@@ -135,7 +143,10 @@ class Leases:
         terms = self._table.terms
         self._holdings.answered(asks, found.answers, asked_at + terms.lease_seconds - terms.margin_seconds, now)
         self._providers.told(untold, asked_at)
-        self._providers.hear(found.blocked, min(now, asked_at + LATENCY_SECONDS_MAX))
+        heard_at = min(now, asked_at + LATENCY_SECONDS_MAX)
+        self._providers.hear(found.blocked, heard_at)
+        self._providers.said(words)
+        self._providers.hear_circuits(found.circuits, heard_at)
         self._rearmed.set()
         if any(holding.surplus and holding.wanted_by_others for holding in self._holdings.all()):
             self._wanted.set()

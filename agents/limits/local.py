@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from agents.limits.ports import Exchanged
+from domain.limits.breaker import SILENCE, Row, Words, said_by, told_to
 from domain.limits.exchange import Answer, Ask, Buckets, Lease, Terms, concerns_others, exchange
 from domain.limits.limit import Key
 
@@ -21,12 +22,15 @@ class LocalTable:
         self._leases: dict[Key, dict[str, Lease]] = defaultdict(dict)
         self._buckets: dict[Key, Buckets] = {}
         self._blocked: dict[str, float] = {}
+        self._circuits: dict[str, Row] = {}
         #: How often something was told, and how much of it each holder has heard.
         self._told = 0
         self._heard: dict[str, int] = {}
         self._telling = asyncio.Condition()
 
-    async def exchange(self, holder: str, serial: int, asks: Sequence[Ask], blocked: Mapping[str, float]) -> Exchanged:
+    async def exchange(
+        self, holder: str, serial: int, asks: Sequence[Ask], blocked: Mapping[str, float], words: Words = SILENCE
+    ) -> Exchanged:
         """See `LeaseTable.exchange`."""
         now = self._clock()
         for name, seconds in blocked.items():
@@ -34,11 +38,13 @@ class LocalTable:
         self._blocked = {name: until for name, until in self._blocked.items() if until > now}
         told = self._told
         answers = [self._answer(ask, holder, serial, now) for ask in asks]
-        if blocked or self._told > told:
+        self._circuits = said_by(holder, words, self._circuits, now)
+        if blocked or words.opened or words.closed or self._told > told:
             self._told = told + 1
             async with self._telling:
                 self._telling.notify_all()
-        return Exchanged(answers, {name: until - now for name, until in self._blocked.items()})
+        waits = {name: until - now for name, until in self._blocked.items()}
+        return Exchanged(answers, waits, told_to(holder, self._circuits, now))
 
     async def listen(self, holder: str) -> None:
         """See `LeaseTable.listen`; hears itself too."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from domain.errors import PenstockError
+from domain.limits.breaker import SILENCE, Told, Words
 from domain.limits.exchange import Answer, Ask, Terms
 
 
@@ -22,6 +23,8 @@ class Exchanged:
     answers: Sequence[Answer]
     #: Seconds for which providers want to be left alone, by name.
     blocked: Mapping[str, float]
+    #: Circuits that are open, by provider.
+    circuits: Mapping[str, Told]
 
 
 class LeaseTable(Protocol):
@@ -30,8 +33,11 @@ class LeaseTable(Protocol):
     #: What all its holders go by.
     terms: Terms
 
-    async def exchange(self, holder: str, serial: int, asks: Sequence[Ask], blocked: Mapping[str, float]) -> Exchanged:
-        """Say what the holder has and wants, and which providers want to be left alone for how many seconds.
+    async def exchange(
+        self, holder: str, serial: int, asks: Sequence[Ask], blocked: Mapping[str, float], words: Words = SILENCE
+    ) -> Exchanged:
+        """Say what the holder has and wants, which providers want to be left alone for how many seconds, and what there
+        is to say about circuits.
 
         `serial` is larger with each call of a holder: one that comes late is not heeded.
 

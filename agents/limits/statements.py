@@ -58,6 +58,27 @@ BLOCK: Final = """
     ON CONFLICT (name) DO UPDATE SET until = greatest(coordination.blocked_providers.until, excluded.until)
 """
 BLOCKED: Final = "SELECT name, until - %s AS seconds FROM coordination.blocked_providers WHERE until > %s"
+#: Whoever probed and failed has the last word; else the later end counts, and whoever may probe goes on.
+OPENED: Final = """
+    INSERT INTO coordination.circuits AS known (name, until, times)
+    SELECT * FROM unnest(%s::text[], %s::double precision[], %s::int[])
+    ON CONFLICT (name) DO UPDATE SET (until, times, prober) = (
+        SELECT CASE WHEN probed THEN excluded.until ELSE greatest(known.until, excluded.until) END,
+               CASE WHEN probed THEN excluded.times ELSE greatest(known.times, excluded.times) END,
+               CASE WHEN probed THEN NULL ELSE known.prober END
+        FROM (SELECT coalesce(known.prober = %s, false) AS probed) AS said
+    )
+"""
+CLOSED: Final = "DELETE FROM coordination.circuits WHERE name = ANY(%s::text[]) AND prober = %s"
+#: The row's lock decides between two that ask at once: the second one sees what the first has written.
+PROBE: Final = """
+    UPDATE coordination.circuits SET prober = %s, until = %s
+    WHERE name = ANY(%s::text[]) AND (until <= %s OR prober = %s)
+"""
+FORGET_CIRCUITS: Final = "DELETE FROM coordination.circuits WHERE until < %s"
+CIRCUITS: Final = """
+    SELECT name, until - %s AS seconds, times, coalesce(prober = %s, false) AS mine FROM coordination.circuits
+"""
 TELL: Final = "SELECT pg_notify('penstock_limits', %s)"
 #: The first message: its parameters are the limits, three times.
 BEGIN: Final = ";".join(("BEGIN", NOTE_LIMITS, LOCK_LIMITS, READ_LEASES, NOW))

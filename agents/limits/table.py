@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 from agents.limits import statements
 from agents.limits.ports import Exchanged, TableUnavailable
 from agents.limits.rows import Row, bucket_row, buckets_of, lease_of, lease_row
+from domain.limits.breaker import PROBE_SECONDS, SILENCE, Told, Words
 from domain.limits.exchange import Answer, Ask, Buckets, Lease, Terms, concerns_others, exchange
 from domain.limits.limit import Key
 from projections.database import connect
@@ -26,6 +27,8 @@ EXCHANGE_SECONDS_MIN: Final = 1.0
 EXCHANGE_SHARE: Final = 0.4
 #: How long a process that ends waits for exchanges that were given up on.
 CLOSE_SECONDS_MAX: Final = 0.2
+#: A circuit that nobody has probed for so long is forgotten: nobody calls the provider any more.
+FORGET_CIRCUITS_SECONDS: Final = 3600.0
 #: PostgreSQL ends a transaction whose client says nothing for so long: a frozen worker must not keep the others' locks.
 SILENCE_SECONDS_MAX: Final = 0.4
 #: How long an exchange waits for one before it.
@@ -47,9 +50,11 @@ class PostgresTable:
         #: Exchanges given up on, which psycopg takes its time to cancel.
         self._abandoned: set[asyncio.Task[None]] = set()
 
-    async def exchange(self, holder: str, serial: int, asks: Sequence[Ask], blocked: Mapping[str, float]) -> Exchanged:
+    async def exchange(
+        self, holder: str, serial: int, asks: Sequence[Ask], blocked: Mapping[str, float], words: Words = SILENCE
+    ) -> Exchanged:
         """See `LeaseTable.exchange`."""
-        under_way = asyncio.create_task(self._exchange(holder, serial, asks, blocked))
+        under_way = asyncio.create_task(self._exchange(holder, serial, asks, blocked, words))
         try:
             await asyncio.wait({under_way}, timeout=self._timeout_seconds)
         finally:
@@ -89,7 +94,9 @@ class PostgresTable:
         if self._abandoned:
             await asyncio.wait(self._abandoned, timeout=CLOSE_SECONDS_MAX)
 
-    async def _exchange(self, holder: str, serial: int, asks: Sequence[Ask], blocked: Mapping[str, float]) -> Exchanged:
+    async def _exchange(
+        self, holder: str, serial: int, asks: Sequence[Ask], blocked: Mapping[str, float], words: Words
+    ) -> Exchanged:
         connection = self._connection
         if connection is None:
             connection = self._connection = await open_connection(self._database_url)
@@ -108,14 +115,19 @@ class PostgresTable:
         closing = rows.statements()
         if blocked:
             closing.append((statements.BLOCK, [list(blocked), [now + seconds for seconds in blocked.values()]]))
-        if rows.concern_others or blocked:
+        closing += _about_circuits(words, holder, now)
+        if rows.concern_others or blocked or words.opened or words.closed:
             closing.append((statements.TELL, [holder]))
-        closing += [(statements.BLOCKED, [now, now]), (statements.END, [])]
+        closing += [(statements.BLOCKED, [now, now]), (statements.CIRCUITS, [now, holder]), (statements.END, [])]
         await cursor.execute(
             ";".join(statement for statement, _ in closing), [value for _, values in closing for value in values]
         )
-        *_, found = await _results(cursor)
-        return Exchanged(rows.answers, {row["name"]: row["seconds"] for row in found})
+        *_, found, circuits = await _results(cursor)
+        return Exchanged(
+            rows.answers,
+            {row["name"]: row["seconds"] for row in found},
+            {row["name"]: Told(row["seconds"], row["times"], row["mine"]) for row in circuits},
+        )
 
     def _abandon(self, under_way: asyncio.Task[Exchanged]) -> None:
         """A connection of which nobody knows what it is doing is used no more."""
@@ -172,6 +184,20 @@ class _Rows:
         if self._expired:
             found.append((statements.DELETE_EXPIRED, [*_listed(self._expired), self._now]))
         return found
+
+
+def _about_circuits(words: Words, holder: str, now: float) -> list[tuple[LiteralString, list[Any]]]:
+    """What writes the words of a process, each statement with its parameters; see `domain.limits.breaker.said_by`."""
+    found: list[tuple[LiteralString, list[Any]]] = []
+    if opened := dict(sorted(words.opened.items())):
+        until, times = [now + each.seconds for each in opened.values()], [each.times for each in opened.values()]
+        found.append((statements.FORGET_CIRCUITS, [now - FORGET_CIRCUITS_SECONDS]))
+        found.append((statements.OPENED, [list(opened), until, times, holder]))
+    if words.closed:
+        found.append((statements.CLOSED, [sorted(words.closed), holder]))
+    if words.probes:
+        found.append((statements.PROBE, [holder, now + PROBE_SECONDS, sorted(words.probes), now, holder]))
+    return found
 
 
 async def _results(cursor: AsyncClientCursor[DictRow]) -> list[list[DictRow]]:

@@ -1,14 +1,11 @@
-"""When to leave a provider alone: it asked for it, or has failed too often in a row. Pure; monotonic seconds.
-
-The circuit breaker is closed while calls pass, open while none does, and half-open while one probe decides.
-"""
+"""When to leave a provider alone: it asked for it, or has failed too often in a row. Pure; monotonic seconds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from domain.errors import TaskError
+from domain.limits.breaker import Breaker, CoolDown
 from domain.limits.limit import Key
 from domain.limits.tickets import BACKOFF, RATE_LIMIT, Refusal, Ticket
 from domain.provider_errors import BREAKING, RATE_LIMITED
@@ -17,14 +14,6 @@ from domain.strategies.strategy import Refuser
 _LONG_AGO = float("-inf")
 #: The other side may send anything; nobody is left alone for ever.
 RETRY_AFTER_SECONDS_MAX = 24 * 3600.0
-
-
-class Circuit(StrEnum):
-    """State of a breaker."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half_open"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +29,13 @@ class Patience:
     slow_down_seconds: float = 1.0
     slow_down_seconds_max: float = 60.0
 
+    @property
+    def cool_down(self) -> CoolDown:
+        """The part of it that concerns failures."""
+        return CoolDown(
+            failures_max=self.failures_max, seconds=self.cool_down_seconds, seconds_max=self.cool_down_seconds_max
+        )
+
 
 class ProviderHealth:
     """What one process knows of one provider."""
@@ -53,23 +49,18 @@ class ProviderHealth:
         self.untold = False
         self._blocked_at = _LONG_AGO
         self._refusals = 0
-        self._failures = 0
-        self._opened_at = _LONG_AGO
-        self._opened_times = 0
-        self._open_until: float | None = None
-        self._probe: Ticket | None = None
+        self.breaker = Breaker(patience.cool_down)
         #: What tasks were refused for, of which nobody was told yet that it is over.
         self._refused: set[Refuser] = set()
 
-    def circuit(self, now: float) -> Circuit:
-        """The breaker's state."""
-        if self._open_until is None:
-            return Circuit.CLOSED
-        return Circuit.OPEN if now < self._open_until else Circuit.HALF_OPEN
+    @property
+    def waited_for(self) -> bool:
+        """Whether something was refused, and waits."""
+        return bool(self._refused)
 
     def reopens_at(self, now: float) -> float | None:
         """When what waits may be looked at again; None where nothing waits, or a probe decides."""
-        moments = [self.blocked_until, self._open_until or _LONG_AGO]
+        moments = [self.blocked_until, self.breaker.until or _LONG_AGO]
         return max(moments) if self._refused and max(moments) > now else None
 
     def refusal(self, now: float) -> Refusal | None:
@@ -77,8 +68,8 @@ class ProviderHealth:
         refusal = None
         if now < self.blocked_until:
             refusal = Refusal(RATE_LIMIT, self.key.scope, self.key.name, self.blocked_until)
-        elif self._open_until is not None and (now < self._open_until or self._probe is not None):
-            refusal = Refusal(BACKOFF, self.key.scope, self.key.name, self._open_until if self._probe is None else None)
+        elif self.breaker.refuses(now):
+            refusal = Refusal(BACKOFF, self.key.scope, self.key.name, self.breaker.opens_at(now))
         if refusal is not None:
             self._refused.add(refusal.refuser)
         return refusal
@@ -86,27 +77,23 @@ class ProviderHealth:
     def take(self, ticket: Ticket) -> None:
         """An attempt calls the provider; `refusal` was None just now."""
         ticket.provider = self
-        if self._open_until is not None:
-            self._probe = ticket
+        self.breaker.begun(ticket)
 
     def put_back(self, ticket: Ticket, error: TaskError | None, *, stopped: bool, now: float) -> None:
         """The attempt has ended; `stopped`: by ourselves, which says nothing of the provider."""
-        probed = self._probe is ticket
-        if probed:
-            self._probe = None
         if stopped:
-            return
-        if error is not None and error.code == RATE_LIMITED:
+            self.breaker.stopped(ticket)
+        elif error is not None and error.code == RATE_LIMITED:
+            self.breaker.stopped(ticket)
             self._slow_down(ticket, error.retry_after_seconds, now)
         elif error is not None and error.code in BREAKING:
-            self._fail(ticket, probed, now)
+            self.breaker.failed(ticket, now)
             if error.retry_after_seconds:
                 self.block(now + min(error.retry_after_seconds, RETRY_AFTER_SECONDS_MAX), now)
         else:
             # Whatever else an attempt ends by, the provider has answered.
-            self._failures = self._refusals = 0
-            if probed:
-                self._open_until, self._opened_times = None, 0
+            self._refusals = 0
+            self.breaker.succeeded(ticket)
 
     def block(self, until: float, now: float, *, heard: bool = False) -> None:
         """Leave the provider alone until then; never shortens what was said before. `heard`: from another process."""
@@ -117,9 +104,7 @@ class ProviderHealth:
 
     def reopened(self, now: float) -> list[Refuser]:
         """What it refused for and refuses for no more; each is given once."""
-        if not self._refused or now < self.blocked_until:
-            return []
-        if self._open_until is not None and (now < self._open_until or self._probe is not None):
+        if not self._refused or now < self.blocked_until or self.breaker.refuses(now):
             return []
         opened = sorted(self._refused)
         self._refused.clear()
@@ -134,13 +119,3 @@ class ProviderHealth:
             wait = min(patience.slow_down_seconds * 2.0**self._refusals, patience.slow_down_seconds_max)
             self._refusals += 1
             self.block(now + wait, now)
-
-    def _fail(self, ticket: Ticket, probed: bool, now: float) -> None:
-        if ticket.admitted_at < self._opened_at:
-            return
-        self._failures += 1
-        patience = self._patience
-        if probed or (self._open_until is None and self._failures >= patience.failures_max):
-            wait = min(patience.cool_down_seconds * 2.0**self._opened_times, patience.cool_down_seconds_max)
-            self._opened_times += 1
-            self._opened_at, self._open_until = now, now + wait

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from domain.limits.provider_health import Circuit, Patience, ProviderHealth
+from domain.limits.breaker import Circuit, Opened, Told, Words
+from domain.limits.provider_health import Patience, ProviderHealth
 from domain.strategies.strategy import Lane, Refuser
 
 #: A block that another process tells of, and that ends no later than this after the one known here, is the same one.
@@ -29,7 +30,7 @@ class Providers:
     def circuit(self, name: str, now: float) -> Circuit:
         """State of a provider's breaker."""
         health = self._by_name.get(name)
-        return Circuit.CLOSED if health is None else health.circuit(now)
+        return Circuit.CLOSED if health is None else health.breaker.circuit(now)
 
     def untold(self, now: float) -> dict[str, float]:
         """Seconds for which providers want to be left alone, of which the others have not heard."""
@@ -51,6 +52,40 @@ class Providers:
             health = self._named(name)
             if now + seconds > health.blocked_until + SAME_SECONDS:
                 health.block(now + seconds, now, heard=True)
+
+    def words(self, now: float) -> Words:
+        """What the others must hear of circuits."""
+        words = {name: health.breaker.word(now, waits=health.waited_for) for name, health in self._by_name.items()}
+        return Words(
+            opened={name: word for name, word in words.items() if isinstance(word, Opened)},
+            closed=frozenset(name for name, word in words.items() if word is False),
+            probes=frozenset(name for name, word in words.items() if word is True),
+        )
+
+    def said(self, words: Words) -> None:
+        """The table has heard them."""
+        for name, opened in words.opened.items():
+            self._by_name[name].breaker.said(opened)
+        for name in words.closed:
+            self._by_name[name].breaker.said(None)
+
+    def hear_circuits(self, told: Mapping[str, Told], now: float) -> None:
+        """All that the table knows to be open."""
+        for name in told:
+            self._named(name)
+        for name, health in self._by_name.items():
+            health.breaker.hear(told.get(name), now)
+
+    def alone(self) -> None:
+        """The table cannot be reached: this process goes by what it knows."""
+        for health in self._by_name.values():
+            health.breaker.alone()
+
+    def renews_at(self) -> float | None:
+        """When the table must hear again that a probe runs."""
+        return min(
+            (at for each in self._by_name.values() if (at := each.breaker.renews_at()) is not None), default=None
+        )
 
     def reopens_at(self, now: float) -> float | None:
         """The next moment at which lanes may wait no longer."""

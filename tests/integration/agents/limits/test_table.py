@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 from psycopg import AsyncClientCursor
@@ -13,6 +14,7 @@ from psycopg import AsyncClientCursor
 from agents.limits import statements
 from agents.limits.ports import TableUnavailable
 from agents.limits.table import PostgresTable, open_connection
+from domain.limits.breaker import PROBE_SECONDS, Opened, Told, Words
 from domain.limits.exchange import Ask, RateAsk, Terms
 from domain.limits.limit import Key, Limit
 from projections.database import connect
@@ -110,6 +112,49 @@ async def test_a_block_is_heard_by_all_and_never_shortened(table: PostgresTable,
         blocked = (await other.exchange("b", 1, [], {})).blocked
     assert 25 < blocked["kimi"] <= 30
     assert blocked.get("openai", 0.0) <= 0.001
+
+
+async def test_a_circuit_is_open_for_all_until_the_probe_of_one_of_them_gets_through(
+    table: PostgresTable, database: str
+) -> None:
+    """The same as `domain.limits.breaker.said_by` does, which PostgreSQL's statements put in other words."""
+
+    async def say(who: PostgresTable, holder: str, serial: int, **words: Any) -> Told | None:
+        return (await who.exchange(holder, serial, [], {}, Words(**words))).circuits.get("kimi")
+
+    probe: dict[str, Any] = {"probes": frozenset({"kimi"})}
+    other = _Closing(database)
+    async with aclosing(other):
+        await say(table, "a", 1, opened={"kimi": Opened(0.4, 1), "openai": Opened(60.0, 3)})
+        await say(other, "b", 1, opened={"kimi": Opened(0.1, 1)})
+        told = await say(other, "b", 2, **probe)
+        assert told is not None
+        assert (told.times, told.mine) == (1, False)
+        assert 0.0 < told.seconds <= 0.4, "it cannot be probed yet, and a shorter wish changes nothing"
+
+        async def probes() -> bool:
+            both = await asyncio.gather(say(table, "a", serials[0], **probe), say(other, "b", serials[0], **probe))
+            serials[0] += 1
+            granted.extend(holder for holder, told in zip("ab", both, strict=True) if told is not None and told.mine)
+            return bool(granted)
+
+        serials, granted = [3], list[str]()
+        await eventually(probes)
+        (prober,) = granted
+        mine, its = (table, other) if prober == "a" else (other, table)
+        loser = "b" if prober == "a" else "a"
+        held = await say(its, loser, 100, **probe)
+        assert held is not None
+        assert (held.mine, 5.0 < held.seconds <= PROBE_SECONDS) == (False, True)
+        assert await say(its, loser, 101, closed=frozenset({"kimi"})) is not None, "it is not the one who probed"
+        failed = await say(mine, prober, 100, opened={"kimi": Opened(0.0, 2)})
+        assert failed is not None
+        assert (failed.times, failed.mine, failed.seconds <= 0.0) == (2, False, True)
+        again = await say(mine, prober, 101, **probe)
+        assert again is not None
+        assert again.mine
+        assert await say(mine, prober, 102, closed=frozenset({"kimi"})) is None
+        assert await say(its, loser, 102) is None
 
 
 async def test_holders_hear_of_hunger_of_what_comes_free_and_of_blocks(table: PostgresTable, database: str) -> None:

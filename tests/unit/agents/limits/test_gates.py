@@ -13,9 +13,10 @@ from agents.limits.gates import Gates
 from agents.limits.local import LocalTable
 from agents.limits.ports import Exchanged, TableUnavailable
 from domain.errors import TaskError
+from domain.limits.breaker import SILENCE, Circuit, Words
 from domain.limits.exchange import Ask, Terms
 from domain.limits.limit import Key, Limit
-from domain.limits.provider_health import Circuit
+from domain.limits.provider_health import Patience
 from domain.limits.tickets import Refusal, Ticket
 from domain.provider_errors import RATE_LIMITED, UNAVAILABLE
 from domain.strategies.strategy import Lane, Refuser
@@ -32,18 +33,27 @@ class AwayTable(LocalTable):
 
     away = False
 
-    async def exchange(self, holder: str, serial: int, asks: Sequence[Ask], blocked: Mapping[str, float]) -> Exchanged:
+    async def exchange(
+        self, holder: str, serial: int, asks: Sequence[Ask], blocked: Mapping[str, float], words: Words = SILENCE
+    ) -> Exchanged:
         """As long as it is there."""
         if self.away:
             raise TableUnavailable("away")
-        return await super().exchange(holder, serial, asks, blocked)
+        return await super().exchange(holder, serial, asks, blocked, words)
 
 
 class Watched:
     """Gates with a dispatcher that remembers what refuses no more."""
 
-    def __init__(self, table: LocalTable | None = None, *, slots: int = 8, node: str = "here") -> None:
-        self.gates = Gates("llm", slots=slots, table=table or LocalTable(TERMS), node=node)
+    def __init__(
+        self,
+        table: LocalTable | None = None,
+        *,
+        slots: int = 8,
+        node: str = "here",
+        patience: Patience | None = None,
+    ) -> None:
+        self.gates = Gates("llm", slots=slots, table=table or LocalTable(TERMS), node=node, patience=patience)
         self.opened: list[Refuser] = []
         self.gates.on_open = self.opened.extend
 
@@ -299,3 +309,56 @@ def test_a_ticket_is_settled_once() -> None:
     watched.gates.settle(ticket)
     with pytest.raises(KeyError):
         watched.gates.settle(ticket)
+
+
+#: Opens at the first failure, and for a moment.
+IMPATIENT = Patience(failures_max=1, cool_down_seconds=0.2)
+
+
+def fail(watched: Watched) -> None:
+    """A call that the provider does not serve."""
+    ticket = watched.admit()
+    assert isinstance(ticket, Ticket)
+    watched.gates.settle(ticket, error=TaskError(UNAVAILABLE, "away", retryable=True))
+
+
+async def test_a_circuit_that_one_process_opens_stops_the_others_and_one_of_them_probes() -> None:
+    table = LocalTable(TERMS)
+    members = [Watched(table, patience=IMPATIENT) for _ in range(3)]
+    for each in members:
+        ticket = each.admit()
+        assert isinstance(ticket, Ticket)
+        each.gates.settle(ticket)
+    async with running(*members):
+        fail(members[0])
+        await eventually_true(lambda: all(isinstance(each.admit(), Refusal) for each in members))
+        probes: list[tuple[Watched, Ticket]] = []
+
+        async def somebody_probes() -> bool:
+            verdicts = [(each, each.admit()) for each in members]
+            probes.extend((each, verdict) for each, verdict in verdicts if isinstance(verdict, Ticket))
+            return bool(probes)
+
+        await eventually(somebody_probes)
+        for _ in range(20):
+            await asyncio.sleep(0.005)
+            assert not any(isinstance(each.admit(), Ticket) for each in members), "one probe at a time"
+        (prober, probe), *more = probes
+        assert not more
+        prober.gates.settle(probe)
+        await eventually_true(lambda: {each.gates.circuit("kimi") for each in members} == {Circuit.CLOSED})
+        assert all(isinstance(each.admit(), Ticket) for each in members)
+
+
+async def test_without_the_table_each_process_probes_by_its_own_clock() -> None:
+    table = AwayTable(TERMS)
+    watched = Watched(table, patience=IMPATIENT)
+    async with running(watched):
+        fail(watched)
+        await eventually_true(lambda: bool(table._circuits))
+        table.away = True
+
+        async def admitted() -> bool:
+            return isinstance(watched.admit(), Ticket)
+
+        await eventually(admitted)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from domain.errors import TaskError
-from domain.limits.provider_health import Circuit, Patience, ProviderHealth
+from domain.limits.breaker import Circuit
+from domain.limits.provider_health import Patience, ProviderHealth
 from domain.limits.providers import Providers
 from domain.limits.tickets import Refusal, Ticket
 from domain.provider_errors import RATE_LIMITED, UNAVAILABLE
@@ -81,9 +82,9 @@ def test_failures_in_a_row_open_the_circuit_and_a_success_between_them_does_not(
     health.put_back(begun(health, 100.0), None, stopped=False, now=100.0)
     failed(health, 100.0)
     failed(health, 100.0)
-    assert health.circuit(100.0) is Circuit.CLOSED
+    assert health.breaker.circuit(100.0) is Circuit.CLOSED
     failed(health, 100.0)
-    assert health.circuit(100.0) is Circuit.OPEN
+    assert health.breaker.circuit(100.0) is Circuit.OPEN
     assert health.refusal(109.9) == Refusal("backoff", "provider", "kimi", 110.0)
 
 
@@ -94,12 +95,12 @@ def open_circuit(health: ProviderHealth, now: float) -> None:
 
 def test_after_the_cool_down_one_probe_decides(health: ProviderHealth) -> None:
     open_circuit(health, 100.0)
-    assert health.circuit(110.0) is Circuit.HALF_OPEN
+    assert health.breaker.circuit(110.0) is Circuit.HALF_OPEN
     probe = begun(health, 110.0)
     assert health.refusal(110.0) == Refusal("backoff", "provider", "kimi", None)
     assert health.reopened(120.0) == []
     health.put_back(probe, None, stopped=False, now=111.0)
-    assert health.circuit(111.0) is Circuit.CLOSED
+    assert health.breaker.circuit(111.0) is Circuit.CLOSED
     assert health.reopened(111.0) == [Refuser("backoff", "provider", "kimi")]
 
 
@@ -119,7 +120,7 @@ def test_a_probe_that_fails_doubles_the_cool_down_up_to_its_bound(health: Provid
 def test_a_probe_that_was_stopped_decides_nothing(health: ProviderHealth) -> None:
     open_circuit(health, 100.0)
     health.put_back(begun(health, 110.0), None, stopped=True, now=111.0)
-    assert health.circuit(111.0) is Circuit.HALF_OPEN
+    assert health.breaker.circuit(111.0) is Circuit.HALF_OPEN
     assert health.refusal(111.0) is None
 
 
@@ -129,14 +130,14 @@ def test_failures_of_calls_from_before_the_circuit_opened_do_not_reopen_it(healt
     health.put_back(begun(health, 110.0), None, stopped=False, now=110.0)
     for ticket in early:
         health.put_back(ticket, broken(), stopped=False, now=111.0)
-    assert health.circuit(111.0) is Circuit.CLOSED
+    assert health.breaker.circuit(111.0) is Circuit.CLOSED
 
 
 def test_a_wrong_request_is_no_failure_of_the_provider(health: ProviderHealth) -> None:
     for _ in range(10):
         wrong = TaskError("request_refused", "no such field")
         health.put_back(begun(health, 100.0), wrong, stopped=False, now=100.0)
-    assert health.circuit(100.0) is Circuit.CLOSED
+    assert health.breaker.circuit(100.0) is Circuit.CLOSED
 
 
 def test_what_one_process_was_told_the_others_hear_once() -> None:
