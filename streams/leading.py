@@ -57,10 +57,15 @@ class Lead:
 async def take_turns(works: Sequence[Turns], stop: asyncio.Event, lead: Lead) -> None:
     """Take turns until told to stop, or watch the leader's; outages are waited for, and one's stops no other."""
     while not stop.is_set():
+        begun = False
+        try:
+            begun = await lead.begun()
+        except (LogUnavailable, ReadModelUnavailable) as error:
+            logger.warning("nobody can tell whether the lead has begun: %s", error)
         for work in works:
             at = datetime.now(UTC)
             try:
-                await (work.turn(at) if await lead.begun() else work.watch(at))
+                await (work.turn(at) if begun else work.watch(at))
             except (LogUnavailable, ReadModelUnavailable) as error:
                 logger.warning("%s waits: %s", type(work).__name__, error)
         with suppress(TimeoutError):
