@@ -153,8 +153,8 @@ async def test_a_model_is_loaded_by_the_first_task_that_would_start_while_its_ta
         go.set()
         await scene.until_all(TaskStatus.COMPLETED)
     assert len(loads) == 1
-    for text in texts:
-        assert waited(scene, text)[waits.MODEL_LOADING] > 0
+    # The others may have come when it was loaded.
+    assert waited(scene, texts[0])[waits.MODEL_LOADING] > 0
 
 
 @needs_llama
