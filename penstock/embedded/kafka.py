@@ -57,8 +57,9 @@ BROKER_SETTINGS = {
     "share.coordinator.state.topic.num.partitions": "1",
     # Nobody joins late on one machine, so a first member need not wait for others.
     "group.initial.rebalance.delay.ms": "0",
-    # A restarted broker waits until its predecessor's session has ended: 9 s by default.
-    "broker.session.timeout.ms": "3000",
+    # A restarted broker waits until its predecessor's session has ended: 9 s by default. Much shorter, and on a busy
+    # machine the controller, in this very process, would fence its only broker again and again, and everybody waits.
+    "broker.session.timeout.ms": "6000",
     "broker.heartbeat.interval.ms": "500",
     # A request body of 1 MiB and its envelope must fit into one record.
     "message.max.bytes": "4194304",
