@@ -9,13 +9,12 @@ from aiokafka import ConsumerRecord, TopicPartition
 from psycopg import AsyncConnection, sql
 from psycopg.rows import dict_row
 
-from projections import writer
+from projections import staging, writer
 from projections.anomalies import Finding
 from projections.fold import Changes, Recorded, Runs, fold, read
 from projections.locks import Lock, share_until_commit
 from projections.position import Position
 from projections.runs import Run
-from projections.staging import Staging
 from projections.tasks import TASKS, run_of
 from projections.writer import Move, Partition, ProjectedElsewhere
 
@@ -41,13 +40,11 @@ class Projector:
     def __init__(
         self,
         connection: AsyncConnection,
-        staging: Staging,
         lock: Lock | None,
         schema_id: int,
         offsets: dict[Partition, int],
     ) -> None:
         self._connection = connection
-        self._staging = staging
         self._lock = lock
         self._schema_id = schema_id
         self._remembered: OrderedDict[str, Runs] = OrderedDict()
@@ -62,15 +59,14 @@ class Projector:
         """
         # What a crash of PostgreSQL takes back, offsets and rows alike, is projected again from the log.
         await connection.execute("SET synchronous_commit = off")
-        staging = Staging(connection, writer.STAGED)
-        await staging.prepare()
+        await staging.prepare(connection, writer.STAGED)
         async with connection.transaction():
             if lock is not None:
                 await share_until_commit(connection, lock)
             schema_id = await _schema_id(connection)
             rows = await connection.execute("SELECT topic, partition, next_offset FROM projection_offsets")
             offsets = {(topic, partition): offset for topic, partition, offset in await rows.fetchall()}
-        return cls(connection, staging, lock, schema_id, offsets)
+        return cls(connection, lock, schema_id, offsets)
 
     async def apply(self, batch: Batch, *, records_behind: int = 0) -> Changes:
         """Project a batch: each partition's records in order, from where its offset stands.
@@ -82,12 +78,17 @@ class Projector:
         moves = {(key.topic, key.partition): self._move(key, records) for key, records in batch.items() if records}
         items = [_read(record) for records in batch.values() for record in records]
         async with self._connection.transaction():
-            await self._guard()
+            await self._share_lock()
             changes = fold(items, await self._load(items))
-            await writer.write(self._connection, self._staging, changes, moves)
-            await writer.note_progress(self._connection, records_behind)
-            if self._lock is not None:
-                await writer.announce(self._connection, changes.ended)
+            await writer.write(
+                self._connection,
+                changes,
+                moves,
+                few=writer.are_few([item.record for item in items if isinstance(item, Recorded)]),
+                schema_id=self._schema_id,
+                records_behind=records_behind,
+                tells=self._lock is not None,
+            )
         self.offsets.update({partition: move.next_offset for partition, move in moves.items()})
         self._remember(changes)
         return changes
@@ -95,16 +96,15 @@ class Projector:
     async def beat(self, records_behind: int) -> None:
         """Leave a sign of life. Raises as `apply` does."""
         async with self._connection.transaction():
-            await self._guard()
+            await self._share_lock()
+            if await _schema_id(self._connection) != self._schema_id:
+                raise ProjectedElsewhere("the read models have been exchanged for rebuilt ones")
             await writer.note_progress(self._connection, records_behind)
 
-    async def _guard(self) -> None:
-        """From here to the end of the transaction the schema cannot be exchanged, and it is the one we know."""
-        if self._lock is None:
-            return
-        await share_until_commit(self._connection, self._lock)
-        if await _schema_id(self._connection) != self._schema_id:
-            raise ProjectedElsewhere("the read models have been exchanged for rebuilt ones")
+    async def _share_lock(self) -> None:
+        """From here to the end of the transaction the schema cannot be exchanged."""
+        if self._lock is not None:
+            await share_until_commit(self._connection, self._lock)
 
     def _move(self, key: TopicPartition, records: Sequence[ConsumerRecord]) -> Move:
         expected = self.offsets.get((key.topic, key.partition))

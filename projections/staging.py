@@ -1,4 +1,8 @@
-"""Bulk upserts: rows go by COPY into a temporary table, and from there into the real one by one statement."""
+"""How the rows of a batch reach the statement that writes them, under the names `staged_<table>`.
+
+Many go by COPY into temporary tables, which costs least for each row. A few go as JSON within the statement itself,
+which costs least for each batch.
+"""
 
 from __future__ import annotations
 
@@ -6,49 +10,49 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from psycopg import AsyncConnection, sql
+from pydantic_core import to_json
 from sqlalchemy import Table
 
-#: Emptying a temporary table's file costs about as much as upserting a hundred rows, so it is not done each time.
-DEAD_ROWS_MAX = 2000
 
-
-class Staging:
-    """The temporary tables of one connection."""
-
-    def __init__(self, connection: AsyncConnection, tables: Iterable[Table]) -> None:
-        self._connection = connection
-        self._dead_rows = {table.name: 0 for table in tables}
-
-    async def prepare(self) -> None:
-        """Create the temporary tables anew."""
-        for name in self._dead_rows:
-            staged, real = sql.Identifier(_staged(name)), sql.Identifier(name)
-            await self._connection.execute(sql.SQL("DROP TABLE IF EXISTS pg_temp.{}").format(staged))
-            await self._connection.execute(
-                sql.SQL("CREATE TEMPORARY TABLE {} AS SELECT * FROM {} WITH NO DATA").format(staged, real)
+async def prepare(connection: AsyncConnection, tables: Iterable[Table]) -> None:
+    """Create the connection's temporary tables anew; they are empty at the begin of each transaction."""
+    for table in tables:
+        staged, real = sql.Identifier(staged_name(table)), sql.Identifier(table.name)
+        await connection.execute(sql.SQL("DROP TABLE IF EXISTS pg_temp.{}").format(staged))
+        await connection.execute(
+            sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DELETE ROWS AS SELECT * FROM {} WITH NO DATA").format(
+                staged, real
             )
-
-    async def merge(self, table: Table, rows: Iterable[Sequence[Any]], *statements: sql.SQL | sql.Composed) -> None:
-        """Copy the rows, all columns in order, and run the statements that read them from `staged_<table>`.
-
-        To be called in a transaction: what it is rolled back to has no staged rows.
-        """
-        staged = sql.Identifier(_staged(table.name))
-        count = 0
-        async with self._connection.cursor() as cursor:
-            async with cursor.copy(sql.SQL("COPY {} FROM STDIN").format(staged)) as copy:
-                for row in rows:
-                    await copy.write_row(row)
-                    count += 1
-            for statement in statements:
-                await cursor.execute(statement)
-            dead_rows = self._dead_rows[table.name] + count
-            emptied = dead_rows > DEAD_ROWS_MAX
-            await cursor.execute(sql.SQL("TRUNCATE {}" if emptied else "DELETE FROM {}").format(staged))
-        self._dead_rows[table.name] = 0 if emptied else dead_rows
+        )
 
 
-def upsert(table: Table, values: Mapping[str, str] | None = None, *, where: str = "", when: str = "") -> sql.Composed:
+async def copy(connection: AsyncConnection, table: Table, rows: Iterable[Sequence[Any]]) -> None:
+    """Bring rows, all columns in order, into the table's temporary one."""
+    statement = sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(staged_name(table)))
+    async with connection.cursor() as cursor, cursor.copy(statement) as copying:
+        for row in rows:
+            await copying.write_row(row)
+
+
+def as_json(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as PostgreSQL's `json_to_recordset` and `json_populate_recordset` take them."""
+    # SQLAlchemy's names are texts of a kind of their own, which cost many times as much.
+    plain = [str(name) for name in names]
+    return to_json([dict(zip(plain, map(_value, row), strict=True)) for row in rows]).decode()
+
+
+def staged_name(table: Table) -> str:
+    """What a statement calls the rows that are to be written to a table."""
+    return f"staged_{table.name}"
+
+
+def from_json(table: Table) -> str:
+    """A common table expression that stands for the table's temporary one; takes `as_json` of its rows."""
+    rows = f"json_populate_recordset(null::{table.name}, %({table.name})s)"
+    return f"{staged_name(table)} AS (SELECT * FROM {rows})"  # noqa: S608 - names from this package, never data
+
+
+def upsert(table: Table, values: Mapping[str, str] | None = None, *, where: str = "", when: str = "") -> str:
     """Insert the staged rows that `where` selects; where the key exists, update the row if `when` holds.
 
     A column of an existing row, known as `old`, gets the staged value, or what `values` says.
@@ -63,13 +67,13 @@ def upsert(table: Table, values: Mapping[str, str] | None = None, *, where: str 
     ]
     parts = [
         f"INSERT INTO {table.name} AS old ({', '.join(names)})",
-        f"SELECT {', '.join(names)} FROM {_staged(table.name)}",  # noqa: S608 - names from this package, never data
+        f"SELECT {', '.join(names)} FROM {staged_name(table)}",  # noqa: S608 - names from this package, never data
         f"WHERE {where}" if where else "",
         f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {', '.join(updates)}",
         f"WHERE {when}" if when else "",
     ]
-    return sql.SQL(" ").join(sql.SQL(part) for part in parts if part)
+    return " ".join(filter(None, parts))
 
 
-def _staged(name: str) -> str:
-    return f"staged_{name}"
+def _value(value: Any) -> Any:
+    return f"\\x{value.hex()}" if isinstance(value, bytes) else value

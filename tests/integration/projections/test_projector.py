@@ -9,10 +9,12 @@ import psycopg
 import pytest
 from sqlalchemy import select
 
+from projections import writer
 from projections.attempts import ATTEMPTS, get_attempts, row_of
 from projections.daily_statistics import DAILY_STATISTICS
-from projections.database import CHANNEL, connect, open_engine, reading
+from projections.database import CHANNEL, SCHEMA, connect, open_engine, reading
 from projections.history import HISTORY, get_history
+from projections.migrate import migrate
 from projections.offsets import progress, watermark
 from projections.projector import Projector
 from projections.queue_depth import QUEUE_DEPTH
@@ -60,8 +62,12 @@ def in_memory(tables: Tables) -> dict[str, dict[Any, Any]]:
     }
 
 
-@pytest.mark.parametrize("seed", range(5))
-async def test_rows_equal_the_fold_in_memory(seed: int, database: str, connection: psycopg.AsyncConnection) -> None:
+@pytest.mark.parametrize("few", [0, writer.FEW_FACTS], ids=["by COPY", "as JSON"])
+@pytest.mark.parametrize("seed", range(4))
+async def test_rows_equal_the_fold_in_memory(
+    seed: int, few: int, database: str, connection: psycopg.AsyncConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "FEW_FACTS", few)
     log, chance = lives(seed, tasks=8, steps=160), random.Random(seed)
     for batch in split(log.shuffled(chance), chance):
         # Opened anew each time, so that states come from the tables as well as from memory.
@@ -87,6 +93,23 @@ async def test_offsets_moved_by_another_writer_stop_a_batch(database: str, conne
         assert await watermark(reader) == {("tasks-cpu-normal", sum(b"t-1") % 2): 1}
         assert len(await get_history(reader, "t-1")) == 1
     await engine.dispose()
+
+
+async def test_exchanged_read_models_stop_a_batch(database: str, connection: psycopg.AsyncConnection) -> None:
+    log = Log()
+    first, second = log.append(submission()), log.append(submission())
+    slow = await Projector.open(connection)
+    await slow.apply(polled([first]))
+    async with await connect(database, autocommit=True) as other:
+        await other.execute(f"ALTER SCHEMA {SCHEMA} RENAME TO replaced")
+        await migrate(database)
+        # The other one stands where this one believes itself to be.
+        await (await Projector.open(other)).apply(polled([first]))
+        with pytest.raises(ProjectedElsewhere):
+            await slow.apply(polled([second]))
+        rows = await other.execute("SELECT next_offset FROM projection_offsets")
+        assert await rows.fetchall() == [(1,)]
+    await (await Projector.open(connection)).apply(polled([second]))
 
 
 async def test_ends_are_told_to_listeners_and_progress_to_readers(
