@@ -66,7 +66,7 @@ async def test_a_task_goes_on_when_its_time_has_come(world: MemoryWorld, service
 
 
 async def test_a_turn_asks_little_while_nothing_is_held(world: MemoryWorld, service: HeldWork) -> None:
-    world.happens(task("a"))
+    await world.log.submit(task("a"))
     await service.turn(SOON)
     assert set(world.read_model.calls) == {"hold_reasons", "unfinished_steps"}
 
