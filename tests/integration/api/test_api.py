@@ -102,6 +102,11 @@ async def test_a_key_is_the_same_task_for_every_process_and_after_a_restart(door
 async def test_another_process_finds_it_at_once(doors: Doors) -> None:
     tenant = some_tenant()
     async with doors.projector(), doors.api() as one, doors.api() as other:
+
+        async def follows() -> bool:
+            return (await other.get(f"{PATH}/{uuid.uuid4()}")).status_code == 404
+
+        await eventually(follows, "the projector has read what there is")
         for _ in range(20):
             address = (await one.post(PATH, json=echo(tenant))).headers["location"]
             assert (await other.get(address)).status_code == 200

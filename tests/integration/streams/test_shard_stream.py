@@ -118,9 +118,9 @@ async def test_an_acknowledgement_of_an_older_generation_counts_for_nothing(kafk
         old = list(owner.records)
         async with member(make, group) as other:
             await until(lambda: other.shards, seconds=30)
-        # One generation for the join, one for the leave.
+        # One generation for the join, one for the leave; a busy broker makes more of them.
         newest = old[0].generation + 2
-        await until(lambda: sum(record.generation == newest for record in owner.records) == 5, seconds=30)
+        await until(lambda: sum(record.generation >= newest for record in owner.records) >= 5, seconds=30)
         for record in old:
             owner.stream.ack(record)
     assert (low, 1) not in await committed(group)
