@@ -50,20 +50,9 @@ _PLUG_IN: Final = re.compile(rf"{PROTOCOL}[A-Za-z0-9_.-]+")
 _PRECIOUS: Final = frozenset(
     {
         *("PENSTOCK", "KAFKA", "DATABASE", "DB", "PG", "POSTGRES", "POSTGRESQL", "REDIS"),
-        *(
-            "SECRET",
-            "PRIVATE",
-            "ACCESS",
-            "ADMIN",
-            "ROOT",
-            "MASTER",
-            "ENCRYPTION",
-            "SIGNING",
-            "SESSION",
-            "COOKIE",
-            "JWT",
-        ),
-        *("AWS", "AZURE", "GCP", "SSH", "TLS", "SSL", "GPG", "HOST", "DEPLOY"),
+        *("SECRET", "PRIVATE", "ENCRYPTION", "SIGNING", "SESSION", "COOKIE", "JWT"),
+        *("ACCESS", "ADMIN", "ROOT", "MASTER", "HOST", "DEPLOY"),
+        *("AWS", "AZURE", "GCP", "SSH", "TLS", "SSL", "GPG"),
     }
 )
 

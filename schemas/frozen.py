@@ -1,6 +1,6 @@
 """Frozen dataclasses made at the price of ordinary ones.
 
-A frozen dataclass fills each of its fields past its own lock, which takes five times as long as filling it. Where
+A frozen dataclass fills each of its fields past its own lock, which takes much longer than filling it. Where
 values are made by the thousand they are filled while they are open, and locked when they are whole; nobody sees them
 before.
 """
