@@ -15,7 +15,7 @@ from tests.support.command import penstock
 from tests.support.foreign import until
 
 Command = Callable[..., str]
-SECONDS = 60
+SECONDS = 120
 
 
 @pytest.fixture
@@ -60,14 +60,14 @@ def test_waiting_tasks_are_put_in_another_order_while_they_wait(
     blocker = submit(http, tenant, "spin")
     until_status(http, blocker, "running")
     low, normal, high = (submit(http, tenant, priority=priority) for priority in ("low", "normal", "high"))
-    until(lambda: why(http, low)["line"] == f"tenant {tenant}", SECONDS, "the limit is said to be the cause")
-    assert places(http, low, normal, high) == [3, 2, 1]
+    until(lambda: places(http, low, normal, high) == [3, 2, 1], SECONDS, "they stand in line")
+    assert why(http, low)["line"] == f"tenant {tenant}"
     sentence = command("why", low)
     assert sentence.startswith(f"It is third in line for tenant {tenant}, whose 1 slot is busy")
 
     command("strategy", "cpu", "fifo")
     until(lambda: worker_strategies(http) == {"fifo"}, SECONDS, "the workers go by it")
-    assert places(http, low, normal, high) == [1, 2, 3]
+    until(lambda: places(http, low, normal, high) == [1, 2, 3], SECONDS, "they stand in the order in which they came")
     body = {"class": "cpu", "strategy": "priority"}
     assert http.put("/api/v1/scheduler/strategy", json=body).json() == body | {"options": {}}
     until(lambda: worker_strategies(http) == {"priority"}, SECONDS, "the workers go by that one")

@@ -27,6 +27,9 @@ SEED = int(os.environ.get("PENSTOCK_TEST_SEED", "1"))
 TASKS_EACH_DOOR = int(os.environ.get("PENSTOCK_TEST_TASKS", "400"))
 #: Low tasks before the high one; 10000 for a release.
 LOW_TASKS = int(os.environ.get("PENSTOCK_TEST_LOW_TASKS", "1000"))
+#: Kills, of which the first ones hit each role once. Not for as long as tasks are submitted: a slow machine, on which
+#: that takes longer, would never have all roles at work.
+STRIKES = int(os.environ.get("PENSTOCK_TEST_STRIKES", "12"))
 VICTIMS = ["agents-cpu", "projector", "kafka", "postgres", "intake", "agents-io"]
 
 
@@ -87,29 +90,24 @@ async def submit_to_the_log(bootstrap_servers: str, tenant: str, api_url: str) -
     return ids
 
 
-async def strike(data_dir: Path, chance: random.Random, stop: asyncio.Event) -> list[str]:
-    """Kill one role after the other, each after a while, until told to stop and all were hit."""
-    struck: list[str] = []
-    while not stop.is_set() or len(set(struck)) < len(VICTIMS):
+async def strike(data_dir: Path, chance: random.Random) -> list[str]:
+    """Kill one role after the other, each after a while."""
+    struck = VICTIMS + [chance.choice(VICTIMS) for _ in range(STRIKES - len(VICTIMS))]
+    for victim in struck:
         await asyncio.sleep(chance.uniform(1.0, 4.0))
-        victim = VICTIMS[len(struck)] if len(struck) < len(VICTIMS) else chance.choice(VICTIMS)
         kill(data_dir, victim)
-        struck.append(victim)
     return struck
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 async def test_every_task_ends_once_whatever_is_killed(system: RunningSystem, data_dir: Path) -> None:
     tenant = f"disaster-{uuid.uuid4().hex[:8]}"
-    stop = asyncio.Event()
-    striking = asyncio.create_task(strike(data_dir, random.Random(SEED), stop))
-    over_http, to_the_log = await asyncio.gather(
+    struck, over_http, to_the_log = await asyncio.gather(
+        strike(data_dir, random.Random(SEED)),
         submit_over_http(system.api_url, tenant),
         submit_to_the_log(system.bootstrap_servers, tenant, system.api_url),
     )
     ids = over_http + to_the_log
-    stop.set()
-    struck = await striking
     assert len(set(ids)) == 2 * TASKS_EACH_DOOR
     await all_ended(system.api_url, tenant, len(ids), struck)
     facts = await facts_by_task(system.bootstrap_servers, list(DEFAULT_CLASSES))
@@ -120,7 +118,7 @@ async def test_every_task_ends_once_whatever_is_killed(system: RunningSystem, da
 
 async def all_ended(api_url: str, tenant: str, wanted: int, struck: list[str]) -> None:
     """Wait until the read model says that every task has completed."""
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 400
     total = -1
     async with httpx.AsyncClient(base_url=api_url, timeout=30, trust_env=False) as client:
         while time.monotonic() < deadline:
@@ -140,7 +138,7 @@ def verify(data_dir: Path) -> int:
     return subprocess.run(command, check=False, timeout=300).returncode
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_task_that_kills_its_worker_fails_alone(system: RunningSystem, http: httpx.Client, data_dir: Path) -> None:
     neighbours = [
         http.post("/api/v1/tasks", json=custom("pause", seconds=0.2)).raise_for_status().json()["task_id"]

@@ -32,7 +32,7 @@ def custom(name: str, **args: object) -> dict[str, Any]:
     return {"type": "custom", "payload": {"function": name, "args": args}}
 
 
-def at_its_end(http: httpx.Client, task_id: str, seconds: float = 60) -> dict[str, Any]:
+def at_its_end(http: httpx.Client, task_id: str, seconds: float = 120) -> dict[str, Any]:
     """The task once it is terminal."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -42,7 +42,7 @@ def at_its_end(http: httpx.Client, task_id: str, seconds: float = 60) -> dict[st
     raise TimeoutError(f"task {task_id} is still {task['status']}")
 
 
-def until_status(http: httpx.Client, task_id: str, status: str, seconds: float = 30) -> dict[str, Any]:
+def until_status(http: httpx.Client, task_id: str, status: str, seconds: float = 90) -> dict[str, Any]:
     """The task once it has the status."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -91,10 +91,11 @@ def started_by(scene: Scene, pid: int) -> bool:
 async def test_a_worker_whose_bands_are_all_full_stays_and_drains_afterwards(
     scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For many times as long as the watchdog is patient, and longer than a session."""
+    """For longer than the watchdog is patient, and longer than a session."""
     monkeypatch.setattr(vitals, "CHECK_SECONDS", 0.5)
     end = tmp_path / "end"
-    patience = Patience(outside_group_seconds=3.0, unacknowledged_seconds=3.0, starved_seconds=1.0)
+    # A band that has been full gets its next record up to 2.5 s later: Faust waits for 1 s, and its fetch for 1.5 s.
+    patience = Patience(outside_group_seconds=5.0, unacknowledged_seconds=5.0, starved_seconds=5.0)
     blockers = await scene.submit(4, name="blocker", priority=3, until=str(end))
     async with working(scene, window_size=5, patience=patience) as config:
         await until(lambda: scene.count(TaskStatus.RUNNING, blockers) == 4, seconds=90)

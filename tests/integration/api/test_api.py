@@ -74,10 +74,13 @@ async def test_a_task_from_its_submission_to_its_result(doors: Doors, monkeypatc
         task = (await asyncio.wait_for(wait, PATIENCE_SECONDS)).json()
         assert (task["status"], task["result"], task["attempt"]) == ("completed", {"said": "h\0"}, 1)
         assert task["payload"] == {"text": "héllo \0"}
-        events = (await client.get(address + "/history")).json()["events"]
-        assert [event["type"] for event in events] == [
-            *("task.submitted", "task.queued", "task.started", "task.completed"),
-        ]
+        life = ["task.submitted", "task.queued", "task.started", "task.completed"]
+
+        async def written() -> bool:
+            events = (await client.get(address + "/history")).json()["events"]
+            return [event["type"] for event in events] == life
+
+        await eventually(written, "the projector has read both topics that the task's life is in")
         listed = (await client.get(PATH, params={"tenant": tenant, "status": "completed"})).json()
         assert (listed["total"], listed["tasks"][0]["task_id"]) == (1, task_id)
 

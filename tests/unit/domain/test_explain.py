@@ -18,7 +18,6 @@ from domain.explanation import WAITED_FOR, Circumstances, waited
 from domain.limits.limit import Limit
 from domain.line import Line, Queue, Within
 from domain.place import line_of
-from domain.spoken import counted, duration, listed, moment, ordinal
 from domain.states import TaskStatus
 from domain.strategies.choice import StrategyChoice
 from domain.task import TaskState
@@ -431,33 +430,3 @@ def test_a_row_of_another_version_reads_as_what_is_there() -> None:
     found = dispatcher_of("w", "llm", NOW, status)
     assert (found.slots, found.running, found.lanes[0].tenant, found.lanes[0].mean_seconds) == (2, 0, "a", None)
     assert found.lanes[0].closed_by == Closure("memory", "", "", datetime(1970, 1, 1, tzinfo=UTC))
-
-
-@pytest.mark.parametrize(
-    ("number", "word"), [(1, "first"), (10, "tenth"), (11, "11th"), (21, "21st"), (112, "112th"), (1003, "1003rd")]
-)
-def test_ordinals(number: int, word: str) -> None:
-    assert ordinal(number) == word
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0.04, "0 s"),
-        (0.34, "0.3 s"),
-        (2.0, "2 s"),
-        (40.4, "40 s"),
-        (720, "12 min"),
-        (18_000, "5 h"),
-        (260_000, "3 days"),
-    ],
-)
-def test_durations(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
-
-
-def test_moments_lists_and_counts() -> None:
-    assert moment(NOW, NOW) == "09:30:00 UTC"
-    assert moment(NOW - timedelta(days=1), NOW) == "2026-11-20 09:30:00 UTC"
-    assert [listed(["a"]), listed(["a", "b"]), listed(list("abcdef"))] == ["a", "a and b", "a, b and 4 more"]
-    assert [counted(1, "slot"), counted(2, "slot")] == ["1 slot", "2 slots"]
