@@ -122,7 +122,7 @@ class AttemptRunner:
             checkpointed=await checkpoints.loaded(state.checkpoint, self.artifacts),
             artifacts=self.artifacts,
             engines=self.engines,
-            log=structlog.get_logger("penstock.handler").bind(task_id=entry.task_id, attempt=state.attempt),
+            log=structlog.get_logger("penstock.handler", task_id=entry.task_id, attempt=state.attempt),
             port=port,
         )
         return await run_handler(handler, submission.payload, context)

@@ -101,6 +101,8 @@ class TaskState:
 
 #: See `domain.changed`.
 changed_state = changer(TaskState)
+#: What is known of a task before its first fact.
+_UNKNOWN = TaskState(task_id="")
 
 
 def fold(task_id: str, facts: Iterable[TaskEvent]) -> TaskState:
@@ -138,7 +140,7 @@ def _submitted(state: TaskState, fact: TaskSubmitted) -> TaskState:
     if fact.run < state.run or (fact.run == state.run and known is not None and fact.sequence <= known.sequence):
         return state
     if fact.run > state.run:
-        state = changed_state(_new_run(state, fact.run), status=TaskStatus.SUBMITTED)
+        state = _new_run(state, fact.run, TaskStatus.SUBMITTED)
     return filled_in(state, fact)
 
 
@@ -155,8 +157,8 @@ def filled_in(state: TaskState, submission: TaskSubmitted) -> TaskState:
     )
 
 
-def _new_run(state: TaskState, run: int) -> TaskState:
-    return TaskState(task_id=state.task_id, run=run, attempt=state.attempt)
+def _new_run(state: TaskState, run: int, status: TaskStatus | None = None) -> TaskState:
+    return changed_state(_UNKNOWN, task_id=state.task_id, run=run, attempt=state.attempt, status=status)
 
 
 def _check_order(state: TaskState, fact: LifecycleEvent) -> None:
