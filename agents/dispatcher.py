@@ -137,6 +137,7 @@ class Dispatcher:
     def _start_what_fits(self, owner: Owner, now: datetime) -> None:
         self._running.forget_lost()
         now_ms = int(now.timestamp() * 1000)
+        self._gatekeeper.acquit(now_ms)
 
         def refuser(task: Waiting) -> Refuser | None:
             return self._gatekeeper.refuser(task, now_ms)

@@ -15,6 +15,10 @@ from domain.limits.tickets import Refusal, Ticket
 from domain.strategies.strategy import Lane, Refuser, Waiting
 from domain.waits import PAUSED, RECOVERY, Ledger
 
+#: A suspect keeps others waiting for so long: what kills its worker mostly does so soon, and after a crash the work of
+#: hours must not go on one task at a time.
+SUSPICION_SECONDS = 10.0
+
 
 class Gatekeeper:
     """Everything that can refuse a start, in the order in which it is asked."""
@@ -27,8 +31,9 @@ class Gatekeeper:
         self._configuration = Configuration()
         #: What refuses, as far as is known.
         self._refusals: dict[Refuser, Refusal] = {}
-        #: The suspect that runs: one at a time, so that a killer cannot take another one along twice.
+        #: The suspect that began last, if others wait for it: a killer shall not take another one along twice.
         self._suspect: str | None = None
+        self._suspected_ms = 0.0
         self._one_suspect = Refuser(RECOVERY, "suspect", resource_class)
         self._ticket: Ticket | None = None
 
@@ -50,7 +55,7 @@ class Gatekeeper:
             self._ledger.close(task.lane, refuser, now_ms)
             return refuser
         if task.lane.suspect:
-            self._suspect = task.task_id
+            self._suspect, self._suspected_ms = task.task_id, now_ms
         self.room.take(task.task_id, task.lane)
         self._ticket = verdict
         return None
@@ -65,8 +70,12 @@ class Gatekeeper:
         """No attempt of the task runs any more; another suspect may start, and others find room."""
         self.room.put_back(task_id)
         if self._suspect == task_id:
-            self._suspect = None
-            self.open([self._one_suspect], now_ms)
+            self._acquit(now_ms)
+
+    def acquit(self, now_ms: float) -> None:
+        """A suspect that has run for long enough keeps others waiting no more."""
+        if self._suspect is not None and now_ms - self._suspected_ms >= SUSPICION_SECONDS * 1000:
+            self._acquit(now_ms)
 
     def open(self, refusers: Iterable[Refuser], now_ms: float) -> None:
         """These may refuse no more."""
@@ -97,6 +106,10 @@ class Gatekeeper:
         if lane.model is not None and not self._configuration.online(lane.model):
             return model_offline(lane.model)
         return None
+
+    def _acquit(self, now_ms: float) -> None:
+        self._suspect = None
+        self.open([self._one_suspect], now_ms)
 
     def _refused_here(self, task: Waiting) -> Refusal | None:
         lane = task.lane

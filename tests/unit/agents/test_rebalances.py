@@ -1,7 +1,11 @@
 """Shards that come and go, workers that die, and owners that do not know that they were replaced."""
 
 import asyncio
+import itertools
 
+import pytest
+
+from agents import gatekeeper
 from agents import outbox as module_of_outbox
 from domain.states import TaskStatus
 from domain.task import fold
@@ -219,6 +223,27 @@ async def test_suspects_run_one_at_a_time() -> None:
         await world.group.rebalance({w.stream: ALL})
         await until(lambda: world.lag == 0)
     assert world.script.running_max == 1
+
+
+async def test_a_suspect_that_runs_on_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a crash the work of hours does not go on one task at a time."""
+    monkeypatch.setattr(gatekeeper, "SUSPICION_SECONDS", 0.2)
+    world = World()
+    names = [f"t-{number}" for number in range(3)]
+    for name in names:
+        await world.submit(name, "wait")
+    async with worker(world, slots=3) as dead:
+        await world.group.rebalance({dead.stream: ALL})
+        await until(lambda: len(world.script.running) == 3)
+    async with worker(world, slots=3) as w:
+        await world.group.rebalance({w.stream: ALL})
+        await until(lambda: len(world.script.running) == 3)
+        for name in names:
+            world.script.let_go(name)
+        await until(lambda: world.lag == 0)
+    starts = [world.log.facts(name)[2].occurred_at.timestamp() for name in names]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(sorted(starts))]
+    assert min(pauses) >= 0.19
 
 
 async def test_a_record_handed_out_twice_in_one_generation_counts_once() -> None:
