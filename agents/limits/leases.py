@@ -20,8 +20,6 @@ POLL_SECONDS = 0.2
 RETRY_SECONDS = 0.2
 #: How long giving everything back may take when the process ends.
 LEAVE_SECONDS_MAX = 0.5
-#: An answer later than this after its question adds nothing to what it says of times still to come.
-LATENCY_SECONDS_MAX = 0.05
 
 Opened = Callable[[float, Iterable[Holding]], None]
 
@@ -143,10 +141,11 @@ class Leases:
         terms = self._table.terms
         self._holdings.answered(asks, found.answers, asked_at + terms.lease_seconds - terms.margin_seconds, now)
         self._providers.told(untold, asked_at)
-        heard_at = min(now, asked_at + LATENCY_SECONDS_MAX)
-        self._providers.hear(found.blocked, heard_at)
+        # The table has looked at its clock at some time between question and answer. Nobody may call too early, and
+        # nobody may believe for too long that it alone may probe.
+        self._providers.hear(found.blocked, now)
         self._providers.said(words)
-        self._providers.hear_circuits(found.circuits, heard_at)
+        self._providers.hear_circuits(found.circuits, asked_at)
         self._rearmed.set()
         if any(holding.surplus and holding.wanted_by_others for holding in self._holdings.all()):
             self._wanted.set()

@@ -11,7 +11,7 @@ import pytest
 
 from agents.limits.gates import Gates
 from agents.limits.local import LocalTable
-from agents.limits.ports import Exchanged, TableUnavailable
+from agents.limits.ports import Exchanged, LeaseTable, TableUnavailable
 from domain.errors import TaskError
 from domain.limits.breaker import SILENCE, Circuit, Words
 from domain.limits.exchange import Ask, Terms
@@ -42,12 +42,28 @@ class AwayTable(LocalTable):
         return await super().exchange(holder, serial, asks, blocked, words)
 
 
+class SlowTable:
+    """A way to a table on which it looks at its clock long after it was asked."""
+
+    def __init__(self, table: LocalTable) -> None:
+        self._table = table
+        self.terms = table.terms
+        self.listen, self.close = table.listen, table.close
+
+    async def exchange(
+        self, holder: str, serial: int, asks: Sequence[Ask], blocked: Mapping[str, float], words: Words = SILENCE
+    ) -> Exchanged:
+        """After a while, as where others have its lock."""
+        await asyncio.sleep(0.3)
+        return await self._table.exchange(holder, serial, asks, blocked, words)
+
+
 class Watched:
     """Gates with a dispatcher that remembers what refuses no more."""
 
     def __init__(
         self,
-        table: LocalTable | None = None,
+        table: LeaseTable | None = None,
         *,
         slots: int = 8,
         node: str = "here",
@@ -260,6 +276,22 @@ async def test_what_one_process_is_told_by_a_provider_holds_for_all() -> None:
         await two.admitted()
         one.gates.settle(await one.admitted(), error=slow_down(60.0))
         await eventually_true(lambda: isinstance(two.admit(), Refusal))
+
+
+async def test_what_was_heard_late_is_no_reason_to_call_early() -> None:
+    table = LocalTable(TERMS)
+    one, two = Watched(table), Watched(SlowTable(table))
+    async with running(one, two):
+        await two.admitted()
+        one.gates.settle(await one.admitted(), error=slow_down(60.0))
+        told = one.admit()
+        assert isinstance(told, Refusal)
+        await eventually_true(lambda: isinstance(two.admit(), Refusal))
+        heard = two.admit()
+        assert isinstance(heard, Refusal)
+        assert told.until is not None
+        assert heard.until is not None
+        assert heard.until >= told.until
 
 
 async def test_a_provider_that_keeps_failing_is_left_alone() -> None:
