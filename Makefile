@@ -45,9 +45,12 @@ demo: install ## Run the examples on a system of their own, show each task live,
 up: install ## Start everything and keep it running; Ctrl-C stops it
 	$(BIN)/penstock up
 
+#: Processes that share the tests; each has a Kafka and a PostgreSQL of its own.
+JOBS ?= 2
+
 .PHONY: test
 test: install ## Run all tests, on an embedded Kafka and PostgreSQL
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS)
 
 #: As in `make chaos CHAOS="--seed 7 --seconds 600 --tasks 20000 --workers 3"`; docs/chaos.md explains them.
 CHAOS ?=

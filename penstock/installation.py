@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from penstock.errors import FolderInUse, NotRunning
-from penstock.processes import free_port, is_free, is_same_process
+from penstock.processes import claim, free_port, is_free, is_same_process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +108,11 @@ class Installation:
             if reserved not in (kept.kafka, kept.kafka_controller) and all(
                 map(is_free, (kept.kafka, kept.kafka_controller))
             ):
+                # The supervisor has claimed them where this is its broker.
+                claim(kept.kafka)
+                claim(kept.kafka_controller)
                 return kept
-        kafka = free_port({reserved})
-        chosen = Ports(kafka=kafka, kafka_controller=free_port({reserved, kafka}))
+        chosen = Ports(kafka=free_port({reserved}), kafka_controller=free_port({reserved}))
         write_atomically(path, json.dumps(asdict(chosen)))
         return chosen
 

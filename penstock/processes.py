@@ -75,15 +75,35 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
         return True
 
 
-def free_port(taken: Container[int | None] = (), first: int = PORT_RANGE.start) -> int:
-    """A port that nothing listens on, at or after `first`, and not among `taken`.
+#: See `claim`.
+_claims: dict[int, socket.socket] = {}
+
+
+def free_port(taken: Container[int | None] = ()) -> int:
+    """A port that nothing listens on, and not among `taken`; this process's as long as it lives.
 
     Raises: OSError where every port of PORT_RANGE is in use.
     """
-    for port in range(max(first, PORT_RANGE.start), PORT_RANGE.stop):
-        if port not in taken and is_free(port):
+    for port in PORT_RANGE:
+        if port not in taken and is_free(port) and claim(port):
             return port
     raise OSError(f"no free port between {PORT_RANGE.start} and {PORT_RANGE.stop - 1}")
+
+
+def claim(port: int) -> bool:
+    """Keep a port from others who look for one while no server of ours listens there; False where somebody was faster.
+
+    A broker takes seconds until it listens, and two installations may start in the same one. A claim is the UDP port
+    of the same number: the system takes it back however this process ends.
+    """
+    kept = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        kept.bind(("127.0.0.1", port))
+    except OSError:
+        kept.close()
+        return False
+    _claims[port] = kept
+    return True
 
 
 def let_others_through(folder: Path) -> list[Path]:

@@ -9,6 +9,8 @@ from tempfile import TemporaryDirectory
 import psycopg
 import pytest
 from psycopg import sql
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.services import embedded_kafka, embedded_postgres
 
@@ -66,3 +68,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return LEVELS.index(folder) if folder in LEVELS else 0
 
     items.sort(key=level)
+
+
+class InOrder(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Gives out files as they stand; the acceptance tests, which share one system, to one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return LEVELS[-1] if file.startswith(f"tests/{LEVELS[-1]}/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> InOrder:
+    """How `make test` shares the tests among its processes."""
+    config.option.loadscopereorder = False
+    return InOrder(config, log)

@@ -49,8 +49,7 @@ def write(jars_dir: Path) -> Path:
 
 def _list_classes(folder: Path, jars_dir: Path, classes: Path) -> None:
     """Run a broker until it answers."""
-    port = free_port()
-    place = kafka.KafkaPlace(folder=folder / "broker", port=port, controller_port=free_port({port}))
+    place = kafka.KafkaPlace(folder=folder / "broker", port=free_port(), controller_port=free_port())
     place.folder.mkdir()
     java, *arguments = kafka.command(place, jars_dir=jars_dir)
     with (folder / "log").open("wb") as log:

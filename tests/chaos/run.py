@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import time
@@ -34,9 +33,6 @@ LAG_SECONDS_MAX = 60.0
 #: An outage may prevent a verification; it is tried again.
 VERIFY_TRIES = 3
 OUTAGE = 5
-#: Where ports are looked for, by process id, so that two runs do not meet.
-FIRST_PORT = 25_500
-PORTS = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,15 +151,12 @@ async def _run(report: Report, system: RunningSystem, crew: Crew, book: Path) ->
 
 
 def _own_ports(data_dir: Path) -> int:
-    """The API's port; Kafka's are chosen too. Others look elsewhere: they would take that of a role that is dead."""
-    first = FIRST_PORT + os.getpid() % PORTS
+    """The API's port; Kafka's are chosen too. All are this process's: nobody takes that of a role that is dead."""
     installation = Installation(data_dir)
     installation.create()
-    kafka = free_port(first=first)
-    controller = free_port({kafka}, first=first)
-    ports = Ports(kafka=kafka, kafka_controller=controller)
+    ports = Ports(kafka=free_port(), kafka_controller=free_port())
     write_atomically(installation.run_dir / "ports.json", json.dumps(asdict(ports)))
-    return free_port({kafka, controller}, first=first)
+    return free_port()
 
 
 def _where(life: Life | None) -> str:

@@ -40,7 +40,7 @@ class MortalBroker:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._port = free_port(first=26_000 + os.getpid() % 1_000)
+        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

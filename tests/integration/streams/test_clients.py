@@ -68,7 +68,7 @@ async def test_one_that_is_cut_off_while_it_connects_is_closed(kafka: str, conne
 async def test_one_that_finds_no_broker_says_so_and_is_closed(kind: Any) -> None:
     """An unclosed client would warn, and warnings are errors here."""
     with pytest.raises(KafkaConnectionError):
-        async with clients.running(kind(bootstrap_servers=f"127.0.0.1:{free_port(first=27_000)}")):
+        async with clients.running(kind(bootstrap_servers=f"127.0.0.1:{free_port()}")):
             pytest.fail("there is no broker")
 
 

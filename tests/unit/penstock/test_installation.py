@@ -2,13 +2,15 @@
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from penstock.errors import FolderInUse, NotRunning
 from penstock.installation import Installation, RunningRole, RunningSystem
-from penstock.processes import identity
+from penstock.processes import claim, free_port, identity
 
 
 @pytest.fixture
@@ -69,3 +71,17 @@ def test_a_reused_process_id_is_not_taken_for_the_supervisor(installation: Insta
 def test_a_damaged_file_reads_as_not_running(installation: Installation, text: str) -> None:
     (installation.run_dir / "system.json").write_text(text, encoding="utf-8")
     assert installation.last_published() is None
+
+
+def test_two_that_look_for_a_port_at_once_find_two() -> None:
+    """Though neither's server listens yet: a claim stands between processes, and ends with them."""
+    code = "from penstock.processes import free_port; print(free_port(), flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        theirs = int(other.stdout.readline())
+        assert not claim(theirs)
+        assert theirs not in (free_port(), free_port())
+        other.communicate("\n")
+    assert claim(theirs)
