@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=10_000, help="tasks of each throughput measure")
     parser.add_argument("--warm-up", type=int, default=4_000, help="tasks of each system before it is measured")
     parser.add_argument("--samples", type=int, default=200, help="tasks of the latency measure")
-    parser.add_argument("--slots", type=int, default=64, help="no-op tasks that run at a time")
+    parser.add_argument("--slots", type=int, default=128, help="no-op tasks that run at a time")
     parser.add_argument("--backlog", type=int, default=0, help="tasks that wait in the measure of a long queue")
     parser.add_argument("--profile", action="store_true", help="profile the roles in one more run, by pyinstrument")
     parser.add_argument("--without-peers", action="store_true", help="measure Penstock alone")

@@ -5,6 +5,11 @@ acknowledgements how far it may commit; one finished record more than it should 
 records of one topic and shard that came with one fetch are one message to Faust, with acknowledgements off, and
 whoever takes them says how far they are done.
 
+Faust has the broker wait for up to 1.5 s until there is something to fetch. aiokafka asks for a partition only when it
+has handed out all that it has of it, and meanwhile for the others alone: those may be empty, and then the records that
+lie ahead in the first one come that late, to a worker that has nothing left to do. While records come, our fetches wait
+for a moment only.
+
 Faust looks at the assignment, flushes its producer, and hands the offsets to another thread. Where the shards leave
 meanwhile, it commits nothing at all (a ValueError of aiokafka) or what it does not own, and takes either for a reason
 to end the whole worker. Ours does neither.
@@ -17,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import faust
-from aiokafka import ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
@@ -28,6 +33,10 @@ from faust.types.tuples import ConsumerMessage, Message
 from streams.session import Session
 
 _log = logging.getLogger(__name__)
+
+#: How long the broker may hold back the answer to a fetch when it has nothing: while records come, and while none do.
+BUSY_FETCH_MS = 100
+IDLE_FETCH_MS = 1500
 
 #: What one message to Faust is made of: records of one topic and shard, in offset order.
 Batch = Sequence[ConsumerRecord]
@@ -64,6 +73,19 @@ class ShardConsumerThread(AIOKafkaConsumerThread):
         """Signs of life are noted from the first one on."""
         await super().on_start()
         self.session.watch(self._ensure_consumer()._coordinator)
+
+    async def _fetch_records(
+        self,
+        consumer: AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> Mapping[TP, list[Any]]:
+        records: Mapping[TP, list[Any]] = await super()._fetch_records(
+            consumer, active_partitions, timeout, max_records
+        )
+        consumer._fetcher._fetch_max_wait_ms = BUSY_FETCH_MS if records else IDLE_FETCH_MS
+        return records
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         assigned = self.assignment()

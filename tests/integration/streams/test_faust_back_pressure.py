@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from faust.types import TP
 
+from streams.faust_consumer import BUSY_FETCH_MS, IDLE_FETCH_MS
+from streams.faust_stream import FaustShardStream
 from tests.support.memory_worker import until
 from tests.support.plain_faust import collect, one_band, plain_app, running
-from tests.support.shards import committed, new_class, produce
+from tests.support.shards import committed, member, new_class, produce
 
 pytestmark = pytest.mark.external_service
 
@@ -95,3 +97,22 @@ async def test_a_poll_limit_while_all_bands_are_full(kafka: str) -> None:
         with pytest.raises(AssertionError, match="in vain"):
             await until(lambda: len(events) > 1, seconds=2 * NEVER_SECONDS)
         assert outside()
+
+
+async def test_a_fetch_that_waits_for_empty_bands(kafka: str) -> None:
+    """Faust's fetches wait for 1.5 s: what lies ahead in one band waits while the empty ones are asked alone.
+
+    Ours wait for a moment while records come, and as long as Faust's while none do.
+    """
+    group = await new_class(kafka)
+    async with member(FaustShardStream, group) as owner:
+        stream: Any = owner.stream
+
+        def waits_ms() -> int:
+            return int(stream._app.consumer._thread._consumer._fetcher._fetch_max_wait_ms)
+
+        await until(lambda: owner.ownerships and waits_ms() == 1500, seconds=30)
+        await produce(kafka, [(group.topics[0], 0, b"")])
+        await until(lambda: owner.records, seconds=30)
+        assert waits_ms() == BUSY_FETCH_MS
+        await until(lambda: waits_ms() == IDLE_FETCH_MS == 1500, seconds=30)
