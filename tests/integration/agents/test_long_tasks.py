@@ -94,7 +94,7 @@ async def test_a_worker_whose_bands_are_all_full_stays_and_drains_afterwards(
     """For longer than the watchdog is patient, and longer than a session."""
     monkeypatch.setattr(vitals, "CHECK_SECONDS", 0.5)
     end = tmp_path / "end"
-    # A band that has been full gets its next record up to 2.5 s later: Faust waits for 1 s, and an idle fetch for 1.5 s.
+    # A band that was full gets its next record up to 2.5 s later: Faust waits for 1 s, and an idle fetch for 1.5 s.
     patience = Patience(outside_group_seconds=5.0, unacknowledged_seconds=5.0, starved_seconds=5.0)
     blockers = await scene.submit(4, name="blocker", priority=3, until=str(end))
     async with working(scene, window_size=5, patience=patience) as config:
