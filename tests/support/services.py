@@ -22,8 +22,9 @@ REPOSITORY = Path(__file__).parents[2]
 @contextmanager
 def embedded_kafka(folder: Path) -> Iterator[str]:
     """The bootstrap address of a broker of our own, stopped and forgotten at the end."""
-    port = free_port()
-    with _running(["kafka", str(folder), "--port", str(port)], folder / "service.log") as process:
+    port, controller_port = free_port(), free_port()
+    arguments = ["kafka", str(folder), "--port", str(port), "--controller-port", str(controller_port)]
+    with _running(arguments, folder / "service.log") as process:
         _wait_until_ready(lambda: is_kafka_ready(f"127.0.0.1:{port}"), process, folder / "service.log")
         yield f"127.0.0.1:{port}"
         # Nothing in the folder is wanted any more, so the broker need not write it out.

@@ -40,7 +40,7 @@ class MortalBroker:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._port = free_port()
+        self._port, self._controller_port = free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -57,7 +57,8 @@ class MortalBroker:
 
     def _started(self) -> subprocess.Popen[bytes]:
         environment = os.environ | {PARENT_ENV: str(os.getpid()), "PYTHONPATH": str(ROOT)}
-        line = [sys.executable, "-m", "penstock.embedded", "kafka", str(self._folder), "--port", str(self._port)]
+        ports = ["--port", str(self._port), "--controller-port", str(self._controller_port)]
+        line = [sys.executable, "-m", "penstock.embedded", "kafka", str(self._folder), *ports]
         with (self._folder / "service.log").open("ab") as log:
             return subprocess.Popen(line, stdout=log, stderr=log, env=environment, start_new_session=True)
 
