@@ -61,8 +61,7 @@ class OpenAIText:
 
     async def generate(self, request: TextRequest, on_delta: DeltaSink) -> Generation:
         """See TextModel. Cancelling closes the stream, by which the endpoint knows that nobody listens."""
-        import openai
-
+        openai = await load_client()
         client = await self._open()
         try:
             async with await self._request(client, request) as stream:

@@ -64,6 +64,10 @@ class Agents:
         """One more."""
         return self.run("agents", "llm")
 
+    def owners(self) -> int:
+        """How many have owned shards."""
+        return sum("owns shards" in path.read_text(encoding="utf-8") for path in self._folder.glob("*.log"))
+
     def stop(self) -> None:
         """All of them."""
         for process in self._processes:
@@ -130,11 +134,13 @@ async def until(condition: Callable[[], bool], what: str) -> None:
 async def test_no_limit_is_exceeded_while_agents_join_and_are_killed(
     kafka: str, provider: CountingProvider, agents: Agents
 ) -> None:
-    provider.refuse_next["m1"] = RETRY_AFTER_SECONDS
     agents.start()
     killed = agents.start()
     prompts = await submit(kafka)
-    await until(lambda: provider.served.total() >= TASKS // 5, "work is under way")
+    await until(lambda: agents.owners() == 2 and provider.served.total() >= TASKS // 10, "both are at work")
+    # No sooner: whoever loses a shard while its call is under way never reads the answer.
+    provider.refuse_next["m1"] = RETRY_AFTER_SECONDS
+    await until(lambda: "m1" in provider.called_after, "the model that refused is called again")
     agents.start()
     await until(lambda: provider.served.total() >= TASKS // 2, "half of the work is done")
     killed.kill()
