@@ -17,7 +17,7 @@ from domain.waits import PAUSED, RECOVERY, Ledger
 
 #: A suspect keeps others waiting for so long: what kills its worker mostly does so soon, and after a crash the work of
 #: hours must not go on one task at a time.
-SUSPICION_SECONDS = 10.0
+SUSPICION_SECONDS = 3.0
 
 
 class Gatekeeper:
