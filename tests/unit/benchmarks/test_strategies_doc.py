@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.freed_permits import LANES
 from benchmarks.strategies import LOADS, OPTIONS, QUEUES, SEED, TASKS, compared
 from domain.strategies.choice import NAMES, Options
 
@@ -32,6 +33,9 @@ def test_the_figures_are_those_of_the_loads() -> None:
     assert {name: set(found) for name, found in RESULTS["loads"].items()} == {load: set(NAMES) for load in LOADS}
     assert {name: [int(each) for each in found] for name, found in RESULTS["start_microseconds"].items()} == {
         name: list(QUEUES) for name in NAMES
+    }
+    assert {name: [int(each) for each in found] for name, found in RESULTS["freed_permit_microseconds"].items()} == {
+        name: list(LANES) for name in NAMES
     }
 
 
