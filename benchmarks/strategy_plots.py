@@ -56,11 +56,11 @@ def _comparison(loads: Loads) -> Figure:
 
 
 def _cost(starts: Costs, permits: Costs) -> Figure:
-    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    figure = Figure(figsize=(10, 4.0), layout="constrained")
     panels = figure.subplots(1, 2)
     for panel, costs, by, what in (
         (panels[0], starts, "tasks that wait, in 400 lanes of which half are closed", "a start and an arrival"),
-        (panels[1], permits, "lanes that wait for the permits of one limit", "an end, the next start and an arrival"),
+        (panels[1], permits, "lanes that wait for the permits of one limit", "an end, a start and an arrival"),
     ):
         for name, found in costs.items():
             panel.plot([int(number) for number in found], list(found.values()), marker="o", markersize=3, label=name)
@@ -69,7 +69,7 @@ def _cost(starts: Costs, permits: Costs) -> Figure:
         panel.set_xlabel(by)
         panel.set_ylabel(f"µs for {what}")
         panel.grid(alpha=0.3)
-    panels[0].legend(ncols=2)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(starts))
     return figure
 
 
