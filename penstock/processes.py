@@ -75,10 +75,6 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
         return True
 
 
-#: See `claim`.
-_claims: dict[int, socket.socket] = {}
-
-
 def free_port(taken: Container[int | None] = ()) -> int:
     """A port that nothing listens on, and not among `taken`; this process's as long as it lives.
 
@@ -96,13 +92,13 @@ def claim(port: int) -> bool:
     A broker takes seconds until it listens, and two installations may start in the same one. A claim is the UDP port
     of the same number: the system takes it back however this process ends.
     """
-    kept = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        kept.bind(("127.0.0.1", port))
-    except OSError:
-        kept.close()
-        return False
-    _claims[port] = kept
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as kept:
+        try:
+            kept.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        # From here nothing closes it but the end of this process.
+        kept.detach()
     return True
 
 

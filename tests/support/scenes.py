@@ -153,7 +153,7 @@ async def working(scene: Scene, **changes: Any) -> AsyncIterator[WorkerConfig]:
         yield config
     finally:
         stop.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await running
 
 
