@@ -43,8 +43,9 @@ async def test_back_pressure_by_pausing(kafka: str) -> None:
 
     async with running(app, {low: take}):
         await until(lambda: seen and seen[-1] == count - 1, seconds=30)
-    assert len(seen) < count
-    assert (await committed(group))[(low, 0)] == count
+    lost = set(range(count)) - set(seen)
+    assert lost
+    assert (await committed(group))[(low, 0)] > min(lost)
 
 
 async def test_a_band_whose_body_waits(kafka: str) -> None:
