@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from domain.strategies.estimates import Estimates
+from domain.strategies.fair import LEAST
 from domain.strategies.strategy import Lane, Refuser, Usage, Waiting
 
 Key = tuple[float, ...]
@@ -164,7 +165,9 @@ class ScanningFair(Scanning):
     def ended(self, task: Waiting, usage: Usage) -> None:
         """See `Scanning.ended`."""
         assert usage.tokens is not None
-        self._charge(task.lane.tenant, usage.tokens - self.charged.pop(task.task_id))
+        # Nothing is for nothing: what used no tokens is charged a trifle.
+        used = max(usage.tokens, self.quantum * LEAST)
+        self._charge(task.lane.tenant, used - self.charged.pop(task.task_id))
         self._stand(task.lane.tenant)
 
     def _charge(self, tenant: str, cost: float) -> None:
