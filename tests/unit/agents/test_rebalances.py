@@ -208,14 +208,20 @@ async def test_a_task_that_kills_its_worker_each_time_ends_failed_and_its_neighb
     assert {fold(name, world.log.facts(name)).status for name in ("n-1", "n-2")} == {TaskStatus.COMPLETED}
 
 
-async def test_suspects_run_one_at_a_time() -> None:
-    world = World()
-    names = [f"t-{number}" for number in range(4)]
+async def suspects(world: World, count: int) -> list[str]:
+    """So many tasks ran when their worker died."""
+    names = [f"t-{number}" for number in range(count)]
     for name in names:
         await world.submit(name, "wait")
-    async with worker(world, slots=4) as dead:
+    async with worker(world, slots=count) as dead:
         await world.group.rebalance({dead.stream: ALL})
-        await until(lambda: len(world.script.running) == 4)
+        await until(lambda: len(world.script.running) == count)
+    return names
+
+
+async def test_suspects_run_one_at_a_time() -> None:
+    world = World()
+    names = await suspects(world, 4)
     for name in names:
         world.script.let_go(name)
     world.script.running_max = 0
@@ -229,12 +235,7 @@ async def test_a_suspect_that_runs_on_is_waited_for_no_longer(monkeypatch: pytes
     """After a crash the work of hours does not go on one task at a time."""
     monkeypatch.setattr(gatekeeper, "SUSPICION_SECONDS", 0.2)
     world = World()
-    names = [f"t-{number}" for number in range(3)]
-    for name in names:
-        await world.submit(name, "wait")
-    async with worker(world, slots=3) as dead:
-        await world.group.rebalance({dead.stream: ALL})
-        await until(lambda: len(world.script.running) == 3)
+    names = await suspects(world, 3)
     async with worker(world, slots=3) as w:
         await world.group.rebalance({w.stream: ALL})
         await until(lambda: len(world.script.running) == 3)
