@@ -30,6 +30,7 @@ from faust.types import TP, AppT
 from faust.types.transports import SchedulingStrategyT
 from faust.types.tuples import ConsumerMessage, Message
 
+from streams.seeking import seek_to_committed
 from streams.session import Session
 
 _log = logging.getLogger(__name__)
@@ -86,6 +87,11 @@ class ShardConsumerThread(AIOKafkaConsumerThread):
         )
         consumer._fetcher._fetch_max_wait_ms = BUSY_FETCH_MS if records else IDLE_FETCH_MS
         return records
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Faust asks for it when it has dropped what a fetch brought across a rebalance."""
+        committed: Mapping[TP, int] = await self.call_thread(seek_to_committed, self._ensure_consumer())
+        return committed
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         assigned = self.assignment()

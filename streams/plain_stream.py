@@ -12,6 +12,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
 from streams import clients, header_names
+from streams.seeking import seek_to_committed
 from streams.session import Session
 from streams.shard_stream import POLL_RECORDS_MAX, GroupMembership, Ownership, ShardOwner, ShardRecord
 
@@ -119,6 +120,7 @@ class PlainShardStream:
             generation = self._generation
             batches = await self._consumer.getmany(timeout_ms=200)
             if generation != self._generation:
+                await seek_to_committed(self._consumer)
                 continue
             for partition, messages in batches.items():
                 for message in messages:

@@ -23,8 +23,8 @@ from streams.assignor import ShardAssignor, assignor_of
 from streams.faust_stream import FaustShardStream
 from streams.shard_stream import Ownership
 from tests.support.memory_worker import until
-from tests.support.plain_faust import collect, one_band, plain_app, running
-from tests.support.shards import member, new_class
+from tests.support.plain_faust import collect, one_band, plain_app, running, until_committed
+from tests.support.shards import member, new_class, produce
 
 pytestmark = pytest.mark.external_service
 
@@ -108,6 +108,32 @@ async def test_a_recovery_in_partitions_assigned(kafka: str) -> None:
         owner.on_assigned = wait_in_vain
         await until(lambda: owner.records, seconds=30)
     assert owner.calls[-2:] == ["assigned", "record"]
+
+
+async def test_a_seek_where_nothing_is_committed(kafka: str) -> None:
+    """Faust seeks when a fetch brought records before they may be handed out; with no commit, they never come again."""
+    group, low = await one_band(kafka, 3)
+    events: list[Any] = []
+    app = plain_app(group)
+    async with running(app, {low: collect(events)}):
+        await until(lambda: len(events) == 3, seconds=30)
+        consumer: Any = app.consumer
+        await consumer.perform_seek()
+        await produce(kafka, [(low, 0, b"")])
+        await until(lambda: len(events) > 3, seconds=30)
+    assert [event.message.offset for event in events] == [0, 1, 2, 3]
+
+    group, low = await one_band(kafka, 3)
+    async with member(FaustShardStream, group) as owner:
+        await until(lambda: len(owner.records) == 3, seconds=30)
+        stream: Any = owner.stream
+        await stream._app.consumer.perform_seek()
+        await until(lambda: len(owner.records) == 6, seconds=30)
+        owner.stream.ack(owner.records[1])
+        await until_committed(group, low, 2)
+        await stream._app.consumer.perform_seek()
+        await until(lambda: len(owner.records) == 7, seconds=30)
+    assert owner.by_band[(low, 0)] == [0, 1, 2, 0, 1, 2, 2]
 
 
 async def test_static_membership(kafka: str) -> None:

@@ -222,6 +222,28 @@ async def test_the_barrier_ends_before_a_successor_begins(kafka: str, make: Make
             first.on_revoked = None
 
 
+async def test_shards_move_while_nothing_is_committed(kafka: str, make: MakeStream) -> None:
+    """A fetch under way may take what must not be handed out yet: before the new owner is ready. It comes again."""
+    group = await new_class(kafka, shards=2)
+    low = group.topics[-1]
+    await produce(kafka, [(low, number % 2, b"") for number in range(40)])
+
+    async def slowly(_: Ownership) -> None:
+        await asyncio.sleep(0.5)
+
+    async with member(make, group, on_assigned=slowly) as first:
+        await until(lambda: len(first.records) == 40, seconds=30)
+        async with member(make, group, on_assigned=slowly) as second:
+
+            def handed_out_anew() -> set[tuple[int, int]]:
+                newest = max(one.ownerships[-1].generation for one in (first, second))
+                records = [*first.records, *second.records]
+                return {(one.shard, one.offset) for one in records if one.generation == newest}
+
+            await until(lambda: len(first.shards) == len(second.shards) == 1, seconds=30)
+            await until(lambda: len(handed_out_anew()) == 40, seconds=30)
+
+
 async def test_an_error_in_assigned_ends_the_stream(kafka: str, make: MakeStream) -> None:
     group = await new_class(kafka)
 
