@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,9 +14,9 @@ import pytest
 
 from domain.states import TaskStatus
 from domain.task import fold
-from penstock.processes import PARENT_ENV
 from schemas.events import TaskSubmitted
 from streams.log import EventLog
+from tests.support.agent_processes import Agents, agents_of
 from tests.support.counting_provider import CountingProvider, counting_provider
 from tests.support.logbook import facts_by_task
 
@@ -43,38 +41,6 @@ async def provider() -> AsyncIterator[CountingProvider]:
         yield counting
 
 
-class Agents:
-    """Processes of class llm, started as an operator starts them."""
-
-    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
-        self._environment = {**os.environ, **environment, PARENT_ENV: str(os.getpid())}
-        self._folder = folder
-        self._processes: list[subprocess.Popen[bytes]] = []
-
-    def run(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """A `penstock` of these settings."""
-        with (self._folder / f"{len(self._processes)}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "penstock", *arguments], env=self._environment, stdout=log, stderr=log
-            )
-        self._processes.append(process)
-        return process
-
-    def start(self) -> subprocess.Popen[bytes]:
-        """One more."""
-        return self.run("agents", "llm")
-
-    def owners(self) -> int:
-        """How many have owned shards."""
-        return sum("owns shards" in path.read_text(encoding="utf-8") for path in self._folder.glob("*.log"))
-
-    def stop(self) -> None:
-        """All of them."""
-        for process in self._processes:
-            process.kill()
-            process.wait()
-
-
 @pytest.fixture
 def agents(kafka: str, database: str, tmp_path: Path, provider: CountingProvider) -> Iterator[Agents]:
     """Topics and tables are there; nobody works yet."""
@@ -86,7 +52,6 @@ def agents(kafka: str, database: str, tmp_path: Path, provider: CountingProvider
         ],
     }
     environment = {
-        "PENSTOCK_DATA_DIR": str(tmp_path),
         "KAFKA_BOOTSTRAP_SERVERS": kafka,
         "DATABASE_URL": database,
         "PENSTOCK_CLASSES": json.dumps({"llm": {"slots": 6}}),
@@ -95,10 +60,8 @@ def agents(kafka: str, database: str, tmp_path: Path, provider: CountingProvider
         "PENSTOCK_LIMIT_LEASE_SECONDS": "4",
         "PENSTOCK_RETRY_DELAY_SECONDS": "0.2",
     }
-    started = Agents(environment, tmp_path)
-    assert started.run("prepare").wait(DEADLINE_SECONDS) == 0
-    yield started
-    started.stop()
+    with agents_of(environment, tmp_path) as started:
+        yield started
 
 
 async def submit(kafka: str) -> dict[str, str]:

@@ -29,6 +29,8 @@ class CountingProvider:
     breaches: list[str] = field(default_factory=list)
     #: Prompts that were answered.
     served: Counter[str] = field(default_factory=Counter)
+    #: Prompts in the order in which they came.
+    prompts: list[str] = field(default_factory=list)
     #: Models whose next call is answered 429, with so many seconds of Retry-After.
     refuse_next: dict[str, float] = field(default_factory=dict)
     #: When each of those was answered, and when its model was called next, by the monotonic clock.
@@ -57,6 +59,7 @@ class CountingProvider:
             self.refused_at[model] = time.monotonic()
             _refuse(writer, {"Retry-After": str(seconds)})
             return
+        self.prompts.append(prompt)
         self.running[model] += 1
         self.most[model] = max(self.most[model], self.running[model])
         self.most_together = max(self.most_together, self.running.total())
@@ -69,7 +72,7 @@ class CountingProvider:
             done, _ = await asyncio.wait({gone}, timeout=self.seconds)
             gone.cancel()
             if not done:
-                _answer(writer, model)
+                _answer(writer, model, tokens(prompt))
                 self.served[prompt] += 1
         finally:
             self.running[model] -= 1
@@ -80,10 +83,15 @@ def _refuse(writer: asyncio.StreamWriter, headers: Mapping[str, str]) -> None:
     _write(writer, "429 Too Many Requests", {"Content-Type": "application/json", **headers}, body)
 
 
-def _answer(writer: asyncio.StreamWriter, model: str) -> None:
+def tokens(prompt: str) -> int:
+    """What the provider counts for a prompt: its words."""
+    return len(prompt.split())
+
+
+def _answer(writer: asyncio.StreamWriter, model: str, prompt_tokens: int) -> None:
     base: dict[str, Any] = {"id": "1", "created": 0, "model": model, "object": "chat.completion.chunk"}
     choice = {"index": 0, "delta": {"content": "done"}, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 4, "completion_tokens": 1, "total_tokens": 5}
+    usage = {"prompt_tokens": prompt_tokens, "completion_tokens": 1, "total_tokens": prompt_tokens + 1}
     chunks = [{**base, "choices": [choice]}, {**base, "choices": [], "usage": usage}]
     body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
     _write(writer, "200 OK", {"Content-Type": "text/event-stream"}, body)
