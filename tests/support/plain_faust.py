@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import faust
@@ -40,12 +42,15 @@ async def running(app: faust.App, bodies: dict[str, Body]) -> AsyncIterator[faus
     for name, body in bodies.items():
         topic = app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
         app.agent(topic, name=f"{app.conf.id}-{name}")(body)
-    app.finalize()
-    await app.start()
-    try:
-        yield app
-    finally:
-        await app.stop()
+    # Faust makes a folder for tables where it was started, whether there are any or not.
+    with TemporaryDirectory(prefix="penstock-faust-") as folder:
+        app.conf.datadir = Path(folder)
+        app.finalize()
+        await app.start()
+        try:
+            yield app
+        finally:
+            await app.stop()
 
 
 def collect(events: list[Any]) -> Body:
