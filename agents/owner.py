@@ -23,6 +23,7 @@ from agents.dead_letters import DeadLetters
 from agents.departures import Departures, NoRouter, Router
 from agents.entries import Band, Entry
 from agents.frontier import AckFrontier
+from agents.gaps import Gap, Gaps
 from agents.handover import hand_back
 from agents.outbox import Outbox, Outgoing
 from agents.recovery import Recover
@@ -83,6 +84,7 @@ class Owner:
         self.received_at = 0.0
         self._revocations = 0
         self._positions: dict[Band, int] = {}
+        self.gaps = Gaps()
         self._ownership = Ownership(-1, frozenset())
         self._arrivals = Arrivals(self, window, accounts)
         self._log = logging.getLogger(__name__)
@@ -117,6 +119,7 @@ class Owner:
         }
         self._arrivals.begin(ownership.shards, kept)
         self._positions.clear()
+        self.gaps.clear()
         await hand_back(dropped, self.epoch, self._facts)
         recovered = await self._recover(list(self.frontiers), ownership.generation, current)
         if not current():
@@ -140,9 +143,12 @@ class Owner:
         frontier = self.frontiers.get(band)
         if frontier is None or record.generation != self._ownership.generation:
             return
-        if record.offset < self._positions.get(band, 0):
+        expected = self._positions.get(band, 0)
+        if record.offset < expected:
             # Handed out twice within one generation: the first one counts.
             return
+        if gap := self.gaps.before(record, expected):
+            frontier.received(gap.stand_in)
         frontier.received(record)
         self._positions[band] = record.offset + 1
         self.received_at = asyncio.get_running_loop().time()
@@ -206,6 +212,11 @@ class Owner:
             return
         for finished in frontier.finish(record.offset, asyncio.get_running_loop().time()):
             self._stream.ack(finished)
+
+    def nothing_in(self, gap: Gap) -> None:
+        """Somebody has looked into the gap, and no record was passed over there."""
+        self.gaps.close(gap)
+        self.finish(gap.stand_in)
 
     def positions(self) -> dict[Band, int]:
         """Offset of the next record of each band that is being handed out and is not full."""

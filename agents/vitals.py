@@ -51,6 +51,7 @@ class VitalSigns:
         try:
             async with asyncio.timeout(CHECK_SECONDS):
                 hungry = await self._records_lie_ahead()
+                passed_over = await self._passed_over()
         except (KafkaError, TimeoutError):
             self._member_at = self._fed_at = now
             self._outbox.excuse()
@@ -62,6 +63,7 @@ class VitalSigns:
             outside_group_seconds=now - self._member_at,
             unacknowledged_seconds=self._outbox.stalled_seconds(),
             starved_seconds=now - max(self._fed_at, self._owner.received_at),
+            passed_over=passed_over,
         )
 
     async def _records_lie_ahead(self) -> bool:
@@ -71,6 +73,18 @@ class VitalSigns:
         async with history.reader(self._bootstrap_servers, []) as consumer:
             ends = await _ends(consumer, list(wanted))
         return any(ends[partition] > offset for partition, offset in wanted.items())
+
+    async def _passed_over(self) -> str | None:
+        gaps = list(self._owner.gaps)
+        if not gaps:
+            return None
+        async with history.reader(self._bootstrap_servers, []) as consumer:
+            for gap in gaps:
+                partition = TopicPartition(gap.stand_in.topic, gap.stand_in.shard)
+                if await history.first_offset(consumer, partition, gap.first) <= gap.last:
+                    return str(gap)
+                self._owner.nothing_in(gap)
+        return None
 
 
 async def _ends(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:

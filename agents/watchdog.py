@@ -17,6 +17,8 @@ class Vitals:
     unacknowledged_seconds: float
     #: Seconds since a record came, while records lie ahead and no band is full; 0 otherwise.
     starved_seconds: float
+    #: Where records were passed over that are in the log, for people.
+    passed_over: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,9 @@ def verdict(vitals: Vitals, patience: Patience) -> str | None:
     """Why the worker should exit; None while it should go on."""
     if not vitals.broker_reachable:
         return None
+    if vitals.passed_over is not None:
+        # Nothing behind them is acknowledged; whoever comes next is handed them out.
+        return f"records were passed over: {vitals.passed_over}"
     if vitals.outside_group_seconds > patience.outside_group_seconds:
         return f"outside its group for {vitals.outside_group_seconds:.0f} s while the broker answers"
     if vitals.unacknowledged_seconds > patience.unacknowledged_seconds:

@@ -51,6 +51,14 @@ async def seek_to_moment(consumer: AIOKafkaConsumer, since_ms: int) -> None:
         consumer.seek(partition, ends[partition] if position is None else position.offset)
 
 
+async def first_offset(consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> int:
+    """Of the first record of the partition at the offset or behind it; waits for one where there is none."""
+    consumer.assign([partition])
+    consumer.seek(partition, offset)
+    record: ConsumerRecord = await consumer.getone(partition)
+    return int(record.offset)
+
+
 async def read_to_end(
     consumer: AIOKafkaConsumer, wanted: Callable[[], bool] = lambda: True
 ) -> AsyncIterator[Sequence[ConsumerRecord]]:

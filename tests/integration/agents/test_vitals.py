@@ -1,11 +1,14 @@
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
+from agents.gaps import Gap, Gaps
 from agents.vitals import VitalSigns
 from agents.watchdog import Patience
+from streams.shard_stream import GroupMembership, ShardRecord
 from tests.support.memory_worker import until
 from tests.support.shards import new_class, produce
 
@@ -21,9 +24,13 @@ class Worker:
     received_at: float = 0.0
     stalled: float = 0.0
     excused: int = 0
+    gaps: Gaps = field(default_factory=Gaps)
 
     def positions(self) -> dict[tuple[str, int], int]:
         return self.where
+
+    def nothing_in(self, gap: Gap) -> None:
+        self.gaps.close(gap)
 
     def stalled_seconds(self) -> float:
         return self.stalled
@@ -50,6 +57,32 @@ async def test_records_that_lie_ahead_and_do_not_come_starve_it(kafka: str) -> N
     taken = signs(kafka, Worker({(group.topics[0], 0): 0}))
     await asyncio.sleep(0.01)
     assert (await taken.take()).starved_seconds > 0
+
+
+def handed_out(group: GroupMembership, offset: int) -> ShardRecord:
+    return ShardRecord(group.topics[0], 0, offset, 1, 0, b"", b"", {})
+
+
+async def test_records_that_were_passed_over_are_found_in_the_log(kafka: str) -> None:
+    group = await new_class(kafka, shards=1)
+    await produce(kafka, [(group.topics[0], 0, b"") for _ in range(4)])
+    worker = Worker({})
+    worker.gaps.before(handed_out(group, 3), 1)
+    assert (await signs(kafka, worker).take()).passed_over == f"{group.topics[0]}/0, offsets 1 to 2"
+
+
+async def test_a_mark_that_a_transaction_left_in_the_log_is_no_record(kafka: str) -> None:
+    group = await new_class(kafka, shards=1)
+    topic = group.topics[0]
+    async with AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=topic) as producer:
+        for _ in range(2):
+            async with producer.transaction():
+                written = await producer.send_and_wait(topic, b"", partition=0)
+    assert written.offset == 2
+    worker = Worker({})
+    worker.gaps.before(handed_out(group, 2), 1)
+    assert (await signs(kafka, worker).take()).passed_over is None
+    assert list(worker.gaps) == []
 
 
 async def test_a_worker_outside_its_group_is_noticed(kafka: str) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from agents.watchdog import Patience, Vitals, verdict
@@ -21,6 +23,11 @@ def test_a_healthy_worker_goes_on() -> None:
 def test_each_sign_of_trouble_ends_the_worker_when_patience_is_over(sign: str) -> None:
     assert verdict(vitals(**{sign: 1.0}), PATIENCE) is None
     assert verdict(vitals(**{sign: 1.1}), PATIENCE)
+
+
+def test_records_that_were_passed_over_end_the_worker_at_once() -> None:
+    passed_over = replace(WELL, passed_over="tasks-llm-low/3, offsets 0 to 19")
+    assert "tasks-llm-low/3" in str(verdict(passed_over, PATIENCE))
 
 
 @pytest.mark.parametrize("sign", SIGNS)
