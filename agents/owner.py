@@ -148,6 +148,7 @@ class Owner:
             # Handed out twice within one generation: the first one counts.
             return
         if gap := self.gaps.before(record, expected):
+            self._log.info("went past %s", gap)
             frontier.received(gap.stand_in)
         frontier.received(record)
         self._positions[band] = record.offset + 1
