@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from penstock.processes import PARENT_ENV
 
 PREPARE_SECONDS_MAX = 120.0
+STOP_SECONDS_MAX = 30.0
 
 
 class Agents:
@@ -45,15 +47,21 @@ class Agents:
         return sum("owns shards" in path.read_text(encoding="utf-8") for path in self._folder.glob("*.log"))
 
     def stop(self) -> None:
-        """All of them."""
+        """All of them, in good order: what has ended is on record, so that no later test runs it again."""
         for process in self._processes:
-            process.kill()
-            process.wait()
+            process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS_MAX
+        for process in self._processes:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 @contextmanager
 def agents_of(environment: Mapping[str, str], folder: Path) -> Iterator[Agents]:
-    """Topics and tables are there, and nobody works yet; whoever is started in the block is killed at its end."""
+    """Topics and tables are there, and nobody works yet; whoever is started in the block is stopped at its end."""
     agents = Agents(environment, folder)
     try:
         assert agents.run("prepare").wait(PREPARE_SECONDS_MAX) == 0
