@@ -35,22 +35,22 @@ class Gaps:
     """Those of one worker in one generation that nobody has looked into yet."""
 
     def __init__(self) -> None:
-        self._open: dict[str, Gap] = {}
+        self._open: list[Gap] = []
 
     def __iter__(self) -> Iterator[Gap]:
-        return iter(list(self._open.values()))
+        return iter(self._open)
 
     def before(self, record: ShardRecord, expected: int) -> Gap | None:
         """The gap, which is open from now on, where the record is not the expected one but a later one."""
         if record.offset <= expected:
             return None
         gap = Gap(expected, replace(record, offset=record.offset - 1, key=None, value=None, headers={}))
-        self._open[gap.stand_in.position] = gap
+        self._open.append(gap)
         return gap
 
     def close(self, gap: Gap) -> None:
         """Nothing was in it."""
-        self._open.pop(gap.stand_in.position, None)
+        self._open.remove(gap)
 
     def clear(self) -> None:
         """Another generation begins: all that is not acknowledged is handed out again."""

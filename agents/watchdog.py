@@ -35,8 +35,8 @@ def verdict(vitals: Vitals, patience: Patience) -> str | None:
     if not vitals.broker_reachable:
         return None
     if vitals.passed_over is not None:
-        # Nothing behind them is acknowledged; whoever comes next is handed them out.
-        return f"records were passed over: {vitals.passed_over}"
+        # Nothing behind them is acknowledged.
+        return f"records were passed over, and come again to the next worker: {vitals.passed_over}"
     if vitals.outside_group_seconds > patience.outside_group_seconds:
         return f"outside its group for {vitals.outside_group_seconds:.0f} s while the broker answers"
     if vitals.unacknowledged_seconds > patience.unacknowledged_seconds:

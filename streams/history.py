@@ -51,12 +51,16 @@ async def seek_to_moment(consumer: AIOKafkaConsumer, since_ms: int) -> None:
         consumer.seek(partition, ends[partition] if position is None else position.offset)
 
 
-async def first_offset(consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> int:
-    """Of the first record of the partition at the offset or behind it; waits for one where there is none."""
+async def any_between(consumer: AIOKafkaConsumer, partition: TopicPartition, first: int, last: int) -> bool:
+    """Whether there are records from the one offset to the other; one behind them must have been seen."""
     consumer.assign([partition])
-    consumer.seek(partition, offset)
+    begins = (await consumer.beginning_offsets([partition]))[partition]
+    if begins > last:
+        # Retention may have taken the one behind them too, and nobody may wait for another.
+        return False
+    consumer.seek(partition, max(first, begins))
     record: ConsumerRecord = await consumer.getone(partition)
-    return int(record.offset)
+    return int(record.offset) <= last
 
 
 async def read_to_end(

@@ -3,11 +3,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from agents.gaps import Gap, Gaps
 from agents.vitals import VitalSigns
 from agents.watchdog import Patience
+from streams import clients, history
 from streams.shard_stream import GroupMembership, ShardRecord
 from tests.support.memory_worker import until
 from tests.support.shards import new_class, produce
@@ -83,6 +85,36 @@ async def test_a_mark_that_a_transaction_left_in_the_log_is_no_record(kafka: str
     worker.gaps.before(handed_out(group, 2), 1)
     assert (await signs(kafka, worker).take()).passed_over is None
     assert list(worker.gaps) == []
+
+
+async def test_what_retention_took_was_not_passed_over(kafka: str) -> None:
+    """Also where it took the record behind it, and nothing is left to be read."""
+    group = await new_class(kafka, shards=1)
+    topic = group.topics[0]
+    await produce(kafka, [(topic, 0, b"") for _ in range(4)])
+    async with clients.running(AIOKafkaAdminClient(bootstrap_servers=kafka)) as admin:
+        await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=4)})
+    worker = Worker({})
+    worker.gaps.before(handed_out(group, 3), 1)
+    vitals = await signs(kafka, worker).take()
+    assert (vitals.broker_reachable, vitals.passed_over) == (True, None)
+    assert list(worker.gaps) == []
+
+
+async def test_a_generation_that_begins_meanwhile_ends_the_search(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = await new_class(kafka, shards=1)
+    await produce(kafka, [(group.topics[0], 0, b"") for _ in range(4)])
+    worker = Worker({})
+    worker.gaps.before(handed_out(group, 3), 1)
+    look = history.any_between
+
+    async def while_shards_move(*search: Any) -> bool:
+        found = await look(*search)
+        worker.gaps.clear()
+        return found
+
+    monkeypatch.setattr(history, "any_between", while_shards_move)
+    assert (await signs(kafka, worker).take()).passed_over is None
 
 
 async def test_a_worker_outside_its_group_is_noticed(kafka: str) -> None:
